@@ -1,0 +1,95 @@
+# ticket: a PostgreSQL extension that runs a concert sale inside the database.
+#
+#   make                the extension
+#   make install        into the PostgreSQL of PG_CONFIG (default: pg_config)
+#   make installcheck   regression and isolation tests against a running server
+#                       that has ticket installed and preloaded (PGHOST etc.)
+#   make demo           a whole sale on a throw-away cluster (FANS= SEATS= KEEP=1)
+#   make check          every test, on throw-away clusters (ONLY="stage ...")
+#   make bench          the table of figures
+#   make format         clang-format over the C sources; format-check only looks
+#   make check-pg17     make check against PostgreSQL 17, in a Debian 13 chroot
+#   make check-fresh    make check and make demo from a fresh clone, in a bare
+#                       Debian 12 chroot
+#   make clean          what was built; distclean also the cached chroots
+#
+# demo, check and bench first install the Debian packages that are missing
+# (scripts/install-deps).  FANS, SEATS, KEEP and the like reach the scripts
+# through the environment, where make puts what its command line sets.
+
+PG_CONFIG ?= pg_config
+
+FORMATTED = $(wildcard src/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
+
+tasks = demo check bench format format-check check-pg17 check-fresh
+
+ifneq (,$(filter $(tasks),$(MAKECMDGOALS)))
+
+# Tasks must work before there is a PostgreSQL, so they are kept apart from
+# PGXS: its variables are read when make starts, which is too early for a make
+# that begins with installing it (and PGXS has a `check` of its own).  What
+# builds the extension is a make below these scripts.
+
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+
+demo bench:
+	scripts/install-deps $@
+	$@/run
+
+check:
+	@scripts/check $(ONLY)
+
+format:
+	scripts/format $(FORMATTED)
+
+format-check:
+	@scripts/format --check $(FORMATTED)
+
+check-pg17:
+	scripts/chroot trixie scripts/check $(ONLY)
+
+check-fresh:
+	scripts/chroot --clone bookworm sh -c 'make check && make demo'
+
+# `make clean check` and the like
+$(filter-out $(tasks),$(MAKECMDGOALS)):
+	$(MAKE) $@
+
+else
+
+EXTENSION = ticket
+MODULE_big = ticket
+DATA = $(wildcard ticket--*.sql)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+
+# The server's headers have inline functions with unused parameters and
+# comparisons of different signs, and so have functions whose signature a hook
+# or PG_FUNCTION_ARGS dictates; a table of ours may leave its last field zero.
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers
+
+REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --load-extension=pgtap --load-extension=ticket
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --load-extension=ticket
+# TAP tests make their own clusters; make check runs them (TAP_TESTS=1)
+PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
+
+EXTRA_CLEAN = build/check build/unit results output_iso regression.* tmp_check
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>&1)
+ifeq (,$(wildcard $(PGXS)))
+$(error no PostgreSQL to build against ($(PG_CONFIG): $(PGXS)); scripts/install-deps installs it)
+endif
+include $(PGXS)
+
+# Few and small files: a changed header rebuilds them all
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) Makefile
+
+distclean: distclean-chroots
+.PHONY: distclean-chroots
+distclean-chroots:
+	rm -rf build
+
+endif

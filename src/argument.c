@@ -1,0 +1,251 @@
+/*
+ * argument.c
+ *		Checks of what callers pass.  Everything that comes from outside goes
+ *		through one of these before it is used.
+ */
+#include "ticket.h"
+
+#include "compat.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/jsonfuncs.h"
+
+#define MAX_NAME_CHARS	255
+#define MAX_SEATS		1000
+
+const char *
+text_show(const text *t)
+{
+	return text_to_cstring(t);
+}
+
+static void
+check_length(const text *t, const char *name)
+{
+	const char *data = VARDATA_ANY(t);
+	int			bytes = VARSIZE_ANY_EXHDR(t);
+	int			chars = bytes > MAX_NAME_CHARS ? pg_mbstrlen_with_len(data, bytes) : bytes;
+
+	if (bytes == 0)
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be empty", name);
+	if (chars > MAX_NAME_CHARS)
+		ticket_error(ERROR_BAD_ARGUMENT,
+					 psprintf("It has %d characters, %d are allowed.", chars, MAX_NAME_CHARS),
+					 NULL, "%s is too long", name);
+}
+
+/*
+ * The user the session was authenticated for, by the setting that
+ * ticket.user_claim names: 'app.user' is a setting of that name;
+ * 'request.jwt.claims.sub', where no setting has the whole name, is the key
+ * 'sub' of the JSON object in the setting 'request.jwt.claims'.
+ * NULL when the claim is not there.
+ */
+static text *
+claimed_user(void)
+{
+	const char *value = GetConfigOption(ticket_user_claim, true, false);
+	const char *dot;
+	Datum		json;
+	FmgrInfo	flinfo;
+
+	LOCAL_FCINFO(call, 2);
+
+	if (value != NULL)
+		return *value ? cstring_to_text(value) : NULL;
+	dot = strrchr(ticket_user_claim, '.');
+	if (dot == NULL)
+		return NULL;
+	value = GetConfigOption(pnstrdup(ticket_user_claim, dot - ticket_user_claim), true, false);
+	if (value == NULL || *value == '\0')
+		return NULL;
+
+	json = PointerGetDatum(cstring_to_text(value));
+	memset(&flinfo, 0, sizeof(flinfo));
+	flinfo.fn_mcxt = CurrentMemoryContext;
+	InitFunctionCallInfoData(*call, &flinfo, 2, InvalidOid, NULL, NULL);
+	call->args[0].value = json;
+	call->args[0].isnull = false;
+	call->args[1].value = CStringGetTextDatum(dot + 1);
+	call->args[1].isnull = false;
+	json = json_object_field_text(call);
+	return call->isnull ? NULL : DatumGetTextPP(json);
+}
+
+/* A user_id, 1 to 255 characters; the claim, where one is configured, wins. */
+text *
+arg_user(FunctionCallInfo fcinfo, int argno)
+{
+	text	   *user = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+
+	if (ticket_user_claim != NULL && *ticket_user_claim != '\0')
+	{
+		text	   *claimed = claimed_user();
+
+		if (claimed == NULL)
+			ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
+						 "The API layer must set the claim before it calls.",
+						 "the session has no claim \"%s\"", ticket_user_claim);
+		if (user != NULL &&
+			(VARSIZE_ANY_EXHDR(user) != VARSIZE_ANY_EXHDR(claimed) ||
+			 memcmp(VARDATA_ANY(user), VARDATA_ANY(claimed), VARSIZE_ANY_EXHDR(user)) != 0))
+			ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
+						 "Leave user_id NULL or pass the authenticated user.",
+						 "user_id is not the authenticated user");
+		user = claimed;
+	}
+	if (user == NULL)
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "user_id must not be NULL");
+	check_length(user, "user_id");
+	return user;
+}
+
+/* An idempotency key, 1 to 255 characters, or NULL. */
+text *
+arg_key(FunctionCallInfo fcinfo, int argno)
+{
+	text	   *key;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	key = PG_GETARG_TEXT_PP(argno);
+	check_length(key, "idempotency_key");
+	return key;
+}
+
+/* The number of something; whether it exists is seen later. */
+int64
+arg_id(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	return PG_GETARG_INT64(argno);
+}
+
+/* The name of something, 1 to 255 characters. */
+text *
+arg_name(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	check_length(PG_GETARG_TEXT_PP(argno), name);
+	return PG_GETARG_TEXT_PP(argno);
+}
+
+/* A whole number within bounds. */
+int32
+arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max)
+{
+	int32		count;
+
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	count = PG_GETARG_INT32(argno);
+	if (count < min || count > max)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It is %d.", count), NULL,
+					 "%s must be between %d and %d", name, min, max);
+	return count;
+}
+
+/* A span between a millisecond and 366 days. */
+Interval *
+arg_interval(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	Interval   *span;
+
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	span = PG_GETARG_INTERVAL_P(argno);
+	if (INTERVAL_NOT_FINITE(span) || abs(span->month) > 12000 || abs(span->day) > 366000 ||
+		interval_us(span) < 1000 || interval_us(span) > 366 * USECS_PER_DAY)
+		ticket_error(ERROR_BAD_ARGUMENT,
+					 psprintf("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,
+																			   IntervalPGetDatum(span)))),
+					 NULL, "%s must be between 1 millisecond and 366 days", name);
+	return span;
+}
+
+/* A moment that is not infinite; DT_NOBEGIN stands for NULL. */
+TimestampTz
+arg_time(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(argno))
+		return DT_NOBEGIN;
+	at = PG_GETARG_TIMESTAMPTZ(argno);
+	if (TIMESTAMP_NOT_FINITE(at))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be infinite", name);
+	return at;
+}
+
+/* An amount of money above zero. */
+int64
+arg_amount(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	int64		amount = arg_id(fcinfo, argno, name);
+
+	if (amount <= 0)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It is %lld.", (long long) amount), NULL,
+					 "%s must be greater than zero", name);
+	return amount;
+}
+
+int
+arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null)
+{
+	int			count = PG_ARGISNULL(argno) ? if_null : PG_GETARG_INT32(argno);
+
+	if (count < 0)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It is %d.", count), NULL,
+					 "max_count must not be negative");
+	return count;
+}
+
+static int
+compare_int32(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Seat ids: at least one, no NULL, none twice, at most 1,000; sorted copy. */
+int32 *
+arg_seats(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	ArrayType  *array;
+	int32	   *seats;
+	int			n;
+
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be NULL");
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It has %d dimensions.", ARR_NDIM(array)), NULL,
+					 "seat_ids must be a one-dimensional array");
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (n == 0)
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be empty");
+	if (n > MAX_SEATS)
+		ticket_error(ERROR_BAD_ARGUMENT,
+					 psprintf("It has %d elements, %d are allowed.", n, MAX_SEATS), NULL,
+					 "seat_ids has too many elements");
+	if (array_contains_nulls(array))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not contain NULL");
+
+	seats = palloc(n * sizeof(int32));
+	memcpy(seats, ARR_DATA_PTR(array), n * sizeof(int32));
+	qsort(seats, n, sizeof(int32), compare_int32);
+	for (int i = 1; i < n; i++)
+		if (seats[i] == seats[i - 1])
+			ticket_error(ERROR_BAD_ARGUMENT, psprintf("Seat %d is there twice.", seats[i]), NULL,
+						 "seat_ids must not contain duplicates");
+	*count = n;
+	return seats;
+}

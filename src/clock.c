@@ -1,0 +1,44 @@
+/*
+ * clock.c
+ *		The one place where the time is read.
+ */
+#include "ticket.h"
+
+PG_FUNCTION_INFO_V1(ticket_clock);
+
+/*
+ * Now, in the time the sale goes by: read anew each time, so that a caller
+ * who has just waited for a row lock gets the time after the wait.
+ */
+TimestampTz
+clock_now(void)
+{
+	return GetCurrentTimestamp() + (int64) (ticket_clock_offset * 1000.0);
+}
+
+/* Microseconds of a span; a month counts 30 days, as in justify_days(). */
+int64
+interval_us(const Interval *span)
+{
+	return ((int64) span->month * DAYS_PER_MONTH + span->day) * USECS_PER_DAY + span->time;
+}
+
+Interval *
+us_interval(int64 us)
+{
+	Interval   *span = palloc0(sizeof(Interval));
+
+	span->time = us;
+	return span;
+}
+
+/*
+ * clock() -> timestamptz
+ *
+ * clock_now() for SQL.  No locks, no errors.
+ */
+Datum
+ticket_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(clock_now());
+}

@@ -1,0 +1,493 @@
+/*
+ * entry.c
+ *		Tickets of the waiting room: enter, ask, leave.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "answer.h"
+#include "catalog/pg_type.h"
+#include "load.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "plan.h"
+#include "relation.h"
+#include "storage/lmgr.h"
+#include "ticket.h"
+#include "token.h"
+#include "utils/builtins.h"
+
+/* poll_after: a second at the head of the line, thirty from here on. */
+#define POLL_FRONT_US		USECS_PER_SEC
+#define POLL_BACK_US		(30 * USECS_PER_SEC)
+#define POLL_BACK_POSITION	10000
+/* Who polls as told is heard this often before idle_ttl is over. */
+#define POLLS_PER_IDLE_TTL	3
+
+PG_FUNCTION_INFO_V1(ticket_enqueue);
+PG_FUNCTION_INFO_V1(ticket_status);
+PG_FUNCTION_INFO_V1(ticket_leave);
+
+/* What a fan is told, filled in while the queue lock is held. */
+typedef struct TicketView
+{
+	Token		token;
+	const char *status;
+	bool		live;
+	int64		position;
+	int64		wait_us;		/* -1: not known */
+	int64		poll_us;
+	TimestampTz expires_at;		/* 0: none */
+} TicketView;
+
+static AnswerType ticket_answer = {
+	6, {{"token", UUIDOID}, {"status", TEXTOID}, {"position", INT8OID},
+	{"estimated_wait", INTERVALOID}, {"poll_after", INTERVALOID},
+	{"expires_at", TIMESTAMPTZOID}}
+};
+
+static Datum
+ticket_view_row(const TicketView *view)
+{
+	Datum		values[6];
+	bool		nulls[6] = {false};
+
+	values[0] = UUIDPGetDatum(token_encode(&view->token));
+	values[1] = CStringGetTextDatum(view->status);
+	nulls[2] = nulls[4] = !view->live;
+	nulls[3] = !view->live || view->wait_us < 0;
+	nulls[5] = view->expires_at == 0;
+	if (!nulls[2])
+		values[2] = Int64GetDatum(view->position);
+	if (!nulls[3])
+		values[3] = IntervalPGetDatum(us_interval(view->wait_us));
+	if (!nulls[4])
+		values[4] = IntervalPGetDatum(us_interval(view->poll_us));
+	if (!nulls[5])
+		values[5] = TimestampTzGetDatum(view->expires_at);
+	return answer_row(&ticket_answer, values, nulls);
+}
+
+static int64
+poll_after(int64 position, int64 idle_ttl)
+{
+	int64		us = POLL_FRONT_US + (POLL_BACK_US - POLL_FRONT_US) *
+		Min(position - 1, POLL_BACK_POSITION) / POLL_BACK_POSITION;
+
+	return Max(1000, Min(us, idle_ttl / POLLS_PER_IDLE_TTL));
+}
+
+/* With the queue lock held. */
+static void
+view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+
+	view->status = "waiting";
+	view->live = true;
+	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place);
+	view->poll_us = poll_after(view->position, config->idle_ttl);
+	view->wait_us = -1;
+	if (config->mode != MODE_PAUSED)
+	{
+		double		rate = queue_outflow(queue, now);
+		double		us = rate > 0 ? view->position / rate * 1e6 : -1;
+
+		if (us >= 0 && us < 366.0 * USECS_PER_DAY)
+			view->wait_us = (int64) us + Max(0, config->opens_at == DT_NOBEGIN ? 0 :
+											 config->opens_at - now);
+	}
+}
+
+static void
+view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
+{
+	view->expires_at = expires_at;
+	if (expires_at <= now)
+	{
+		view->status = "expired";
+		view->live = false;
+		return;
+	}
+	view->status = "active";
+	view->live = true;
+	view->position = 0;
+	view->wait_us = 0;
+	view->poll_us = Max(1000, Min(POLL_BACK_US, expires_at - now));
+}
+
+/* ---------- enter ---------- */
+
+static SavedPlan insert_entry = {
+	"INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at,"
+	" admitted_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	" ON CONFLICT (queue_id, user_id) WHERE ended_at IS NULL DO NOTHING",
+	8, {INT8OID, INT8OID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static SavedPlan find_live_entry = {
+	"SELECT place, secret, status, expires_at FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND user_id" EQ "$2 AND ended_at IS NULL",
+	2, {INT8OID, TEXTOID}
+};
+
+/* Ends one live ticket; returns whether it had been active. */
+static SavedPlan end_entry = {
+	"UPDATE ticket.queue_entry SET status = $3, ended_at = $4"
+	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$5 AND ended_at IS NULL"
+	" RETURNING admitted_at IS NOT NULL",
+	5, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID}
+};
+
+static SavedPlan queue_exists = {
+	"SELECT 1 FROM ticket.queue WHERE queue_id" EQ "$1", 1, {INT8OID}
+};
+
+static bool
+end_ticket(const Token *token, const char *status, TimestampTz now)
+{
+	Datum		args[5] = {Int64GetDatum(token->queue_id), Int64GetDatum(token->place),
+		CStringGetTextDatum(status), TimestampTzGetDatum(now), Int64GetDatum(token->secret)};
+	bool		isnull;
+	bool		was_active;
+	Queue	   *queue;
+
+	if (plan_run(&end_entry, args, NULL) == 0)
+		return false;
+	was_active = DatumGetBool(result_datum(0, 1, &isnull));
+	pending_reserve(1);
+	queue = queue_acquire(token->queue_id, LW_EXCLUSIVE);
+	if (queue)
+	{
+		pending_end(queue, token->place, was_active);
+		queue_release(queue);
+	}
+	return true;
+}
+
+pg_attribute_noreturn()
+static void
+no_such_queue(int64 queue_id)
+{
+	Datum		args[1] = {Int64GetDatum(queue_id)};
+
+	if (plan_read_latest(&queue_exists, args, NULL) == 0)
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no queue %lld", (long long) queue_id);
+	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
+				 "Raise ticket.max_queues and restart the server.",
+				 "queue %lld has no shared memory", (long long) queue_id);
+}
+
+/*
+ * Sets a place aside: active at once where nobody waits and there is room,
+ * else at the end of the line.  False when shared memory is full.
+ */
+static bool
+take_place(TicketView *view, TimestampTz now)
+{
+	Queue	   *queue;
+	bool		drain = false;
+	bool		ok = false;
+
+	pending_reserve(1);
+	view->token.secret = token_new_secret();
+	queue = queue_acquire(view->token.queue_id, LW_EXCLUSIVE);
+	if (queue == NULL)
+		no_such_queue(view->token.queue_id);
+	drain = queue->config.mode == MODE_DRAIN;
+	if (!drain)
+	{
+		queue_refill(queue, now);
+		view->token.place = queue_take_place(queue, 0, view->token.secret);
+		ok = view->token.place != 0;
+	}
+	if (ok && (queue->config.mode == MODE_PASSTHROUGH ||
+			   (queue_line(queue)->n_waiting == 0 && queue_is_open(queue, now) &&
+				queue_room(queue, 0) > 0)))
+	{
+		view_active(view, now + queue->config.active_ttl, now);
+		pending_admit(queue, view->token.place, view->expires_at);
+	}
+	else if (ok)
+	{
+		view_waiting(view, queue, now);
+		view->expires_at = 0;
+		pending_join(queue, view->token.place, now);
+	}
+	queue_release(queue);
+	if (drain)
+		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain'.", NULL,
+					 "queue %lld lets nobody new in", (long long) view->token.queue_id);
+	return ok;
+}
+
+static bool
+insert_ticket(const TicketView *view, text *user, TimestampTz now)
+{
+	bool		active = view->expires_at != 0;
+	Datum		args[8] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
+		PointerGetDatum(user), Int64GetDatum(view->token.secret),
+		CStringGetTextDatum(view->status), TimestampTzGetDatum(now),
+	TimestampTzGetDatum(now), TimestampTzGetDatum(view->expires_at)};
+
+	return plan_run(&insert_entry, args, active ? "        " : "      nn") == 1;
+}
+
+/* The user's live ticket of the queue, if any, as the table has it. */
+static bool
+find_ticket(TicketView *view, text *user, bool *active)
+{
+	Datum		args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
+
+	if (plan_read_latest(&find_live_entry, args, NULL) == 0)
+		return false;
+	view->token.place = result_int64(0, 1);
+	view->token.secret = result_int64(0, 2);
+	*active = result_equals(0, 3, "active");
+	view->expires_at = *active ? result_int64(0, 4) : 0;
+	return true;
+}
+
+/*
+ * Answers with the ticket the user has, if he keeps it; ends one that cannot
+ * be kept (an active one past its time; a waiting one of a queue where
+ * entering again means the end of the line) and answers false.
+ */
+static bool
+keep_ticket(TicketView *view, bool active, TimestampTz now)
+{
+	Queue	   *queue;
+	LineState	state;
+	LineCell   *cell;
+	bool		back;
+
+	if (active)
+	{
+		view_active(view, view->expires_at, now);
+		if (view->live)
+			return true;
+		end_ticket(&view->token, "expired", now);
+		return false;
+	}
+	queue = queue_acquire(view->token.queue_id, LW_SHARED);
+	if (queue == NULL)
+		no_such_queue(view->token.queue_id);
+	back = queue->config.rejoin_back && queue->config.mode != MODE_DRAIN;
+	cell = line_find(queue_line(queue), memory_pool(), view->token.place, &state);
+	if (state == LINE_WAITING)
+		__atomic_store_n(&cell->time, now, __ATOMIC_RELAXED);
+	view_waiting(view, queue, now);
+	queue_release(queue);
+	if (!back)
+		return true;
+	end_ticket(&view->token, "left", now);
+	return false;
+}
+
+/*
+ * ticket_enqueue(queue_id bigint, user_id text)
+ * -> (token uuid, status text, position bigint, estimated_wait interval,
+ *     poll_after interval, expires_at timestamptz)
+ *
+ * Enters the waiting room, or answers with the ticket the user already has.
+ *
+ * Errors: 22023, TK003 (mode drain), TK004 (shared memory full), TK005 (no
+ * such queue), TK013, TK014, TK016.
+ * Locks: table queue_entry (ROW EXCLUSIVE), queue lock, then the new row; on
+ * a concurrent call for the same user it waits for that one to end.
+ */
+Datum
+ticket_enqueue(PG_FUNCTION_ARGS)
+{
+	TicketView	view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
+	text	   *user = arg_user(fcinfo, 1);
+	OwnerContext owner;
+	bool		active;
+	bool		done = false;
+
+	queues_ready();
+	owner_begin(&owner);
+	/* Before a place is taken: whoever reads the tables anew waits for us. */
+	LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);
+
+	while (!done)
+	{
+		TimestampTz now = clock_now();
+		Queue	   *queue = queue_acquire(view.token.queue_id, LW_SHARED);
+		bool		drain = queue && queue->config.mode == MODE_DRAIN;
+
+		CHECK_FOR_INTERRUPTS();
+		if (queue)
+			queue_release(queue);
+		/* In a queue that lets nobody in one may still ask for one's ticket. */
+		if (drain && find_ticket(&view, user, &active) &&
+			keep_ticket(&view, active, now))
+			break;
+		if (!take_place(&view, now))
+			ticket_error(ERROR_QUEUE_FULL,
+						 psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
+						 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
+						 "no room for another ticket");
+		done = insert_ticket(&view, user, now);
+		if (!done)
+		{
+			pending_undo_last();
+			if (find_ticket(&view, user, &active))
+				done = keep_ticket(&view, active, clock_now());
+		}
+	}
+	owner_end(&owner);
+	PG_RETURN_DATUM(ticket_view_row(&view));
+}
+
+/* ---------- ask ---------- */
+
+static SavedPlan read_entry = {
+	"SELECT status, expires_at FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$3",
+	3, {INT8OID, INT8OID, INT8OID}
+};
+
+static SavedPlan count_before = {
+	"SELECT pg_catalog.count(*) FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND place" LT "$2 AND status" EQ "'waiting'",
+	2, {INT8OID, INT8OID}
+};
+
+pg_attribute_noreturn()
+static void
+token_invalid(void)
+{
+	ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
+				 "the token is not valid");
+}
+
+/*
+ * The slow way: tickets that have ended, that are of a transaction still
+ * running, or any on a standby.  There the position is counted, and may count
+ * some who have left since.
+ */
+static void
+view_from_table(TicketView *view, TimestampTz now)
+{
+	Datum		args[3] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
+	Int64GetDatum(view->token.secret)};
+	bool		standby = RecoveryInProgress();
+	OwnerContext owner;
+	Queue	   *queue;
+	char	   *status = NULL;
+	bool		isnull;
+
+	owner_begin(&owner);
+	if (plan_read_latest(&read_entry, args, NULL) == 0)
+		token_invalid();
+	status = MemoryContextStrdup(owner.caller, TextDatumGetCString(result_datum(0, 1, &isnull)));
+	view->expires_at = result_int64(0, 2);
+	if (strcmp(status, "active") == 0)
+		view_active(view, view->expires_at, now);
+	else if (strcmp(status, "waiting") != 0)
+		view->status = status;
+	else if (standby)
+	{
+		plan_read_latest(&count_before, args, NULL);
+		view->status = status;
+		view->live = true;
+		view->position = result_int64(0, 1) + 1;
+		view->wait_us = -1;
+		view->poll_us = POLL_BACK_US;
+	}
+	else if ((queue = queue_acquire(view->token.queue_id, LW_SHARED)) != NULL)
+	{
+		view_waiting(view, queue, now);
+		queue_release(queue);
+	}
+	else
+		no_such_queue(view->token.queue_id);
+	owner_end(&owner);
+}
+
+/*
+ * ticket_status(token uuid) -> as ticket_enqueue
+ *
+ * Where the ticket stands; position 1 is next, 0 is active.  Also the sign of
+ * life that keeps a waiting ticket from being sent home: noted in shared
+ * memory, no table is touched.
+ *
+ * Errors: 22023, TK001, TK014.
+ * Locks: queue lock, shared.  A ticket that has ended is read from its table.
+ */
+Datum
+ticket_status(PG_FUNCTION_ARGS)
+{
+	TicketView	view = {0};
+	TimestampTz now = clock_now();
+	Queue	   *queue = NULL;
+	LineState	state = LINE_GONE;
+
+	if (PG_ARGISNULL(0))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "token must not be NULL");
+	if (!token_decode(PG_GETARG_UUID_P(0), &view.token))
+		token_invalid();
+	memory_require();
+	if (!RecoveryInProgress())
+	{
+		queues_ready();
+		queue = queue_acquire(view.token.queue_id, LW_SHARED);
+	}
+	if (queue)
+	{
+		LineCell   *cell = line_find(queue_line(queue), memory_pool(), view.token.place, &state);
+
+		if (cell && !token_secret_equal(cell->secret, view.token.secret))
+			state = LINE_GONE;
+		if (state == LINE_WAITING)
+		{
+			__atomic_store_n(&cell->time, now, __ATOMIC_RELAXED);
+			view_waiting(&view, queue, now);
+		}
+		else if (state == LINE_ACTIVE)
+			view_active(&view, cell->time, now);
+		queue_release(queue);
+	}
+	if (state == LINE_GONE)
+		view_from_table(&view, now);
+	PG_RETURN_DATUM(ticket_view_row(&view));
+}
+
+/* ---------- leave ---------- */
+
+/*
+ * ticket_leave(token uuid) -> boolean
+ *
+ * Gives the ticket up, waiting or active; false if it had ended before.
+ * Seats that are held stay held until they are paid, released or expire.
+ *
+ * Errors: 22023, TK001, TK014, TK016.
+ * Locks: the ticket's row, then the queue lock.
+ */
+Datum
+ticket_leave(PG_FUNCTION_ARGS)
+{
+	Token		token;
+	OwnerContext owner;
+	bool		left;
+
+	if (PG_ARGISNULL(0))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "token must not be NULL");
+	if (!token_decode(PG_GETARG_UUID_P(0), &token))
+		token_invalid();
+	queues_ready();
+	owner_begin(&owner);
+	left = end_ticket(&token, "left", clock_now());
+	if (!left)
+	{
+		Datum		args[3] = {Int64GetDatum(token.queue_id), Int64GetDatum(token.place),
+		Int64GetDatum(token.secret)};
+
+		if (plan_read_latest(&read_entry, args, NULL) == 0)
+			token_invalid();
+	}
+	owner_end(&owner);
+	PG_RETURN_BOOL(left);
+}

@@ -1,0 +1,335 @@
+/*
+ * load.c
+ *		Reading the queues of a database from its tables into shared memory,
+ *		and following changes that are made to the tables by hand.
+ *
+ * After a start or a crash shared memory is empty.  The first call that needs
+ * a database's queues reads them, once, under a lock the others wait for; as
+ * every function that writes a ticket comes through here first, nobody can
+ * have an uncommitted ticket at that moment.  When somebody changed the
+ * tables without the functions (a restore, a DELETE in psql), triggers mark
+ * the database stale and the next call reads again, this time behind a SHARE
+ * lock on queue_entry: whoever still has uncommitted tickets is waited for,
+ * and their commit callbacks have run when the lock is got, because those run
+ * before a transaction's locks are released.
+ */
+#include "postgres.h"
+
+#include "load.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "relation.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "ticket.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(ticket_queue_follow);
+PG_FUNCTION_INFO_V1(ticket_queue_entry_follow);
+
+static object_access_hook_type prev_object_access_hook = NULL;
+
+/* ---------- advisory locks of our own classes ---------- */
+
+/* Exclusive; until the end of the transaction, or of the session. */
+bool
+class_lock(int class, uint32 key1, uint32 key2, bool session, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, key1, key2, class);
+	return LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+class_unlock(int class, uint32 key1, uint32 key2, bool session)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, key1, key2, class);
+	LockRelease(&tag, ExclusiveLock, session);
+}
+
+/* ---------- reading ---------- */
+
+static QueueMode
+parse_mode(const char *mode)
+{
+	if (strcmp(mode, "paused") == 0)
+		return MODE_PAUSED;
+	if (strcmp(mode, "drain") == 0)
+		return MODE_DRAIN;
+	if (strcmp(mode, "passthrough") == 0)
+		return MODE_PASSTHROUGH;
+	return MODE_OPEN;
+}
+
+/* A row of ticket.queue, whose columns but opens_at are NOT NULL. */
+static int64
+read_config(TupleTableSlot *row, QueueConfig *config)
+{
+	bool		isnull;
+	Datum		value;
+
+	memset(config, 0, sizeof(QueueConfig));
+#define COLUMN(n) slot_getattr(row, (n), &isnull)
+	config->mode = parse_mode(TextDatumGetCString(COLUMN(COL_QUEUE_MODE)));
+	config->rejoin_back = strcmp(TextDatumGetCString(COLUMN(COL_QUEUE_REJOIN)), "back") == 0;
+	config->capacity = DatumGetInt32(COLUMN(COL_QUEUE_CAPACITY));
+	config->promote_count = DatumGetInt32(COLUMN(COL_QUEUE_PROMOTE_COUNT));
+	config->promote_interval = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_PROMOTE_INTERVAL)));
+	config->active_ttl = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_ACTIVE_TTL)));
+	config->idle_ttl = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_IDLE_TTL)));
+	value = COLUMN(COL_QUEUE_OPENS_AT);
+	config->opens_at = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+	return DatumGetInt64(COLUMN(COL_QUEUE_QUEUE_ID));
+#undef COLUMN
+}
+
+static void
+load_queues(Relation relation, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TupleTableSlot *row = table_slot_create(relation, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		QueueConfig config;
+		int64		queue_id = read_config(row, &config);
+		Queue	   *queue = queue_slot_create(queue_id, &config);
+
+		if (queue)
+			queue_release(queue);
+		else
+			ereport(WARNING,
+					(errmsg("no shared memory for queue %lld", (long long) queue_id),
+					 errhint("Raise ticket.max_queues and restart the server.")));
+	}
+	ExecDropSingleTupleTableSlot(row);
+	table_endscan(scan);
+}
+
+/* Returns false when the place does not fit. */
+static bool
+load_entry(TupleTableSlot *row, TimestampTz now)
+{
+	bool		isnull;
+	bool		ended;
+	bool		ok = true;
+	int64		queue_id = DatumGetInt64(slot_getattr(row, COL_ENTRY_QUEUE_ID, &isnull));
+	int64		place = DatumGetInt64(slot_getattr(row, COL_ENTRY_PLACE, &isnull));
+	uint64		secret = DatumGetInt64(slot_getattr(row, COL_ENTRY_SECRET, &isnull));
+	TimestampTz admitted_at = DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_ADMITTED_AT, &isnull));
+	bool		active = !isnull;
+	TimestampTz expires_at = active ?
+		DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_EXPIRES_AT, &isnull)) : 0;
+	Queue	   *queue;
+	Line	   *line;
+
+	(void) slot_getattr(row, COL_ENTRY_ENDED_AT, &ended);
+	ended = !ended;
+	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	if (queue == NULL)
+		return true;
+	line = queue_line(queue);
+	line->next_place = Max(line->next_place, place + 1);
+
+	/* Whom the rate let in within the last interval has used up its tokens. */
+	if (active && admitted_at > now - queue->config.promote_interval)
+		queue->bucket = Max(0, queue->bucket - 1);
+	if (!ended)
+	{
+		ok = queue_take_place(queue, place, secret) != 0;
+		if (ok && active)
+		{
+			line_set(line, memory_pool(), place, LINE_ACTIVE, expires_at);
+			queue->active++;
+		}
+		else if (ok)
+			line_set(line, memory_pool(), place, LINE_WAITING, now);
+	}
+	queue_release(queue);
+	return ok;
+}
+
+static void
+load_entries(Relation relation, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TupleTableSlot *row = table_slot_create(relation, NULL);
+	TimestampTz now = clock_now();
+	bool		ok = true;
+
+	while (ok && table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		ok = load_entry(row, now);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	table_endscan(scan);
+	if (!ok)
+		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
+					 "Raise ticket.max_waiting and restart the server.",
+					 "the tickets in ticket.queue_entry do not fit into shared memory");
+}
+
+static void
+load_database(bool stale)
+{
+	LOCKMODE	mode = stale ? ShareLock : AccessShareLock;
+	Relation	queue = table_open(relation_oid(REL_QUEUE), mode);
+	Relation	entry = table_open(relation_oid(REL_QUEUE_ENTRY), mode);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	database_clear(MyDatabaseId, false);
+	load_queues(queue, snapshot);
+	load_entries(entry, snapshot);
+	database_set_loaded(true);
+
+	UnregisterSnapshot(snapshot);
+	table_close(entry, mode);
+	table_close(queue, mode);
+}
+
+void
+refuse_standby(void)
+{
+	memory_require();
+	if (RecoveryInProgress())
+		ticket_error(ERROR_STANDBY, NULL, "Send it to the primary.",
+					 "this server is a standby and changes nothing");
+}
+
+/*
+ * To be called before shared memory of queues is used.  A transaction that
+ * has changes of its own pending goes on with what is there: its own rows
+ * would be read as if they had committed.
+ */
+void
+queues_ready(void)
+{
+	bool		stale;
+
+	memory_require();
+	if (database_loaded(&stale) && (!stale || pending_any()))
+		return;
+	refuse_standby();
+	class_lock(LOCK_CLASS_LOAD, 0, 0, false, true);
+	if (!database_loaded(&stale) || stale)
+		load_database(stale);
+	class_unlock(LOCK_CLASS_LOAD, 0, 0, false);
+}
+
+/* ---------- following changes made by hand ---------- */
+
+/*
+ * Trigger of ticket.queue, after each row and after TRUNCATE.
+ *
+ * Settings reach shared memory at commit; a new queue takes its slot now, so
+ * that a full memory is told to who creates it (TK004).  A queue with live
+ * tickets cannot be deleted (TK009), nor its number changed (TK009).
+ */
+Datum
+ticket_queue_follow(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleTableSlot *row;
+	QueueConfig config;
+	bool		stale;
+	int64		queue_id;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "queue_follow() was not called by trigger manager");
+	memory_require();
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		pending_stale();
+		return PointerGetDatum(NULL);
+	}
+	/* What is not in memory yet will be read with this change. */
+	if (!database_loaded(&stale))
+	{
+		pending_stale();
+		return PointerGetDatum(NULL);
+	}
+
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : trigger->tg_trigslot;
+	queue_id = read_config(row, &config);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		pending_new_queue(queue_id, &config);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	{
+		Queue	   *queue = queue_acquire(queue_id, LW_SHARED);
+		int64		live = 0;
+
+		if (queue)
+		{
+			live = queue_line(queue)->n_waiting + queue->active;
+			queue_release(queue);
+		}
+		if (live > 0)
+			ticket_error(ERROR_WRONG_STATE, psprintf("%lld wait or are active.", (long long) live),
+						 "Set mode to 'drain' and wait, or end its tickets first.",
+						 "queue %lld still has live tickets", (long long) queue_id);
+		pending_drop_queue(queue_id);
+	}
+	else
+	{
+		QueueConfig old;
+
+		if (read_config(trigger->tg_trigslot, &old) != queue_id)
+			ticket_error(ERROR_WRONG_STATE, NULL, NULL, "the number of a queue cannot be changed");
+		pending_config(queue_id, &config);
+	}
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger of ticket.queue_entry, after each statement: one that is not ours
+ * makes the index in shared memory stale.
+ */
+Datum
+ticket_queue_entry_follow(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "queue_entry_follow() was not called by trigger manager");
+	memory_require();
+	if (!pending_own_write)
+		pending_stale();
+	return PointerGetDatum(NULL);
+}
+
+/* DROP DATABASE and DROP EXTENSION give the slots back when they commit. */
+static void
+load_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, class, object, sub, arg);
+	if (access != OAT_DROP || !memory_attached())
+		return;
+	if (class == DatabaseRelationId)
+		pending_drop_database(object);
+	else if (class == ExtensionRelationId && object == get_extension_oid("ticket", true))
+		pending_drop_database(MyDatabaseId);
+}
+
+void
+load_init(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = load_object_access;
+}

@@ -1,0 +1,609 @@
+/*
+ * memory.c
+ *		Layout and life of the shared memory.  See memory.h for the locks.
+ *
+ * One allocation, sized by ticket.max_queues and ticket.max_waiting at server
+ * start: the header, the Database entries, the Queue slots, a Line for each
+ * slot, the pool of pages.  Beside it a hash table from (database, queue_id)
+ * to slot.
+ */
+#include "postgres.h"
+
+#include "memory.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "ticket.h"
+#include "utils/hsearch.h"
+
+#define TRANCHE				"ticket"
+#define DIRECTORY_LOCK		0
+#define POOL_LOCK			1
+#define FIRST_QUEUE_LOCK	2
+
+/* The outflow is averaged over about this time. */
+#define OUTFLOW_WINDOW_S	60.0
+
+typedef struct Memory
+{
+	int			max_queues;
+	int64		max_places;
+	uint32		n_pages;
+	pg_atomic_uint64 places;	/* taken, over all queues */
+	pg_atomic_uint64 last_event;
+} Memory;
+
+typedef struct QueueHashEntry
+{
+	QueueKey	key;
+	int			slot;
+} QueueHashEntry;
+
+static Memory *memory = NULL;
+static Database *databases = NULL;
+static Queue *queues = NULL;
+static char *lines = NULL;
+static LinePool *pool = NULL;
+static HTAB *queue_hash = NULL;
+static LWLockPadded *locks = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+/* ---------- start ---------- */
+
+/* Every queue may leave one page half used. */
+static uint32
+page_count(void)
+{
+	return (ticket_max_waiting + LINE_PAGE_PLACES - 1) / LINE_PAGE_PLACES + ticket_max_queues;
+}
+
+static Size
+line_stride(void)
+{
+	return MAXALIGN(line_size(page_count()));
+}
+
+static Size
+memory_size(void)
+{
+	Size		size = MAXALIGN(sizeof(Memory));
+
+	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Database))));
+	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Queue))));
+	size = add_size(size, mul_size(ticket_max_queues, line_stride()));
+	return add_size(size, line_pool_size(page_count()));
+}
+
+static void
+memory_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(memory_size());
+	RequestAddinShmemSpace(hash_estimate_size(ticket_max_queues, sizeof(QueueHashEntry)));
+	RequestNamedLWLockTranche(TRANCHE, FIRST_QUEUE_LOCK + ticket_max_queues);
+}
+
+/* Runs at server start and again, with fresh memory, after a crash. */
+static void
+memory_startup(void)
+{
+	bool		found;
+	char	   *at;
+	HASHCTL		info = {.keysize = sizeof(QueueKey),.entrysize = sizeof(QueueHashEntry)};
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	memory = NULL;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	at = ShmemInitStruct("ticket", memory_size(), &found);
+	memory = (Memory *) at;
+	at += MAXALIGN(sizeof(Memory));
+	databases = (Database *) at;
+	at += MAXALIGN(ticket_max_queues * sizeof(Database));
+	queues = (Queue *) at;
+	at += MAXALIGN(ticket_max_queues * sizeof(Queue));
+	lines = at;
+	at += ticket_max_queues * line_stride();
+	pool = (LinePool *) at;
+	queue_hash = ShmemInitHash("ticket queues", ticket_max_queues, ticket_max_queues, &info,
+							   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	locks = GetNamedLWLockTranche(TRANCHE);
+
+	if (!found)
+	{
+		memset(memory, 0, sizeof(Memory));
+		memory->max_queues = ticket_max_queues;
+		memory->max_places = ticket_max_waiting;
+		memory->n_pages = page_count();
+		pg_atomic_init_u64(&memory->places, 0);
+		pg_atomic_init_u64(&memory->last_event, 0);
+		memset(databases, 0, ticket_max_queues * sizeof(Database));
+		memset(queues, 0, ticket_max_queues * sizeof(Queue));
+		line_pool_init(pool, page_count());
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+memory_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = memory_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = memory_startup;
+}
+
+bool
+memory_attached(void)
+{
+	return memory != NULL;
+}
+
+void
+memory_require(void)
+{
+	if (memory == NULL)
+		ticket_error(ERROR_NOT_LOADED, NULL,
+					 "Set shared_preload_libraries = 'ticket' in postgresql.conf and restart the server.",
+					 "ticket must be loaded through shared_preload_libraries");
+}
+
+/* A number above all given before and not below at_least. */
+uint64
+memory_next_event(uint64 at_least)
+{
+	uint64		last = pg_atomic_read_u64(&memory->last_event);
+	uint64		next;
+
+	do
+		next = Max(last + 1, at_least);
+	while (!pg_atomic_compare_exchange_u64(&memory->last_event, &last, next));
+	return next;
+}
+
+/* ---------- slots ---------- */
+
+static LWLock *
+directory_lock(void)
+{
+	return &locks[DIRECTORY_LOCK].lock;
+}
+
+static LWLock *
+slot_lock(int slot)
+{
+	return &locks[FIRST_QUEUE_LOCK + slot].lock;
+}
+
+LinePool *
+memory_pool(void)
+{
+	return pool;
+}
+
+int
+memory_max_queues(void)
+{
+	return memory->max_queues;
+}
+
+Queue *
+memory_queue(int slot)
+{
+	return &queues[slot];
+}
+
+int
+queue_slot(const Queue *queue)
+{
+	return queue - queues;
+}
+
+Line *
+queue_line(const Queue *queue)
+{
+	return (Line *) (lines + queue_slot(queue) * line_stride());
+}
+
+/* The queue of this database, locked, or NULL when it has no slot. */
+Queue *
+queue_acquire(int64 queue_id, LWLockMode mode)
+{
+	QueueKey	key = {MyDatabaseId, (uint32) queue_id};
+	QueueHashEntry *entry;
+	int			slot = -1;
+
+	if (queue_id < 1 || queue_id > MAX_QUEUE_ID)
+		return NULL;
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		slot = entry->slot;
+	LWLockRelease(directory_lock());
+	if (slot < 0)
+		return NULL;
+
+	LWLockAcquire(slot_lock(slot), mode);
+	if (queues[slot].key.database == key.database && queues[slot].key.queue_id == key.queue_id)
+		return &queues[slot];
+	LWLockRelease(slot_lock(slot));
+	return NULL;
+}
+
+/* A slot seen before, unless it has changed hands since. */
+Queue *
+queue_acquire_slot(int slot, uint32 generation, LWLockMode mode)
+{
+	LWLockAcquire(slot_lock(slot), mode);
+	if (queues[slot].generation == generation && OidIsValid(queues[slot].key.database))
+		return &queues[slot];
+	LWLockRelease(slot_lock(slot));
+	return NULL;
+}
+
+void
+queue_release(Queue *queue)
+{
+	LWLockRelease(slot_lock(queue_slot(queue)));
+}
+
+/* A slot for a queue, or the one it has, locked exclusively; NULL when none is left. */
+Queue *
+queue_slot_create(int64 queue_id, const QueueConfig *config)
+{
+	QueueKey	key = {MyDatabaseId, (uint32) queue_id};
+	QueueHashEntry *entry;
+	Queue	   *queue = NULL;
+	bool		found;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		queue = &queues[entry->slot];
+	for (int slot = 0; queue == NULL && slot < memory->max_queues; slot++)
+		if (!OidIsValid(queues[slot].key.database))
+			queue = &queues[slot];
+	if (queue)
+	{
+		LWLockAcquire(slot_lock(queue_slot(queue)), LW_EXCLUSIVE);
+		if (!entry)
+		{
+			uint32		generation = queue->generation;
+
+			entry = hash_search(queue_hash, &key, HASH_ENTER_NULL, &found);
+			Assert(entry && !found);
+			entry->slot = queue_slot(queue);
+			memset(queue, 0, sizeof(Queue));
+			queue->key = key;
+			queue->generation = generation + 1;
+			line_init(queue_line(queue), memory->n_pages);
+			queue->bucket = config->promote_count;
+			queue->bucket_at = DT_NOBEGIN;
+		}
+		queue->config = *config;
+	}
+	LWLockRelease(directory_lock());
+	return queue;
+}
+
+/* With the directory lock and the slot's lock held exclusively. */
+static void
+slot_clear(Queue *queue)
+{
+	uint32		page;
+	uint64		places = 0;
+
+	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
+	while ((page = line_pop_page(queue_line(queue))) != LINE_NO_PAGE)
+	{
+		places += pool->pages[page].used;
+		line_pool_give(pool, page);
+	}
+	LWLockRelease(&locks[POOL_LOCK].lock);
+	pg_atomic_fetch_sub_u64(&memory->places, places);
+	hash_search(queue_hash, &queue->key, HASH_REMOVE, NULL);
+	queue->key.database = InvalidOid;
+	queue->generation++;
+}
+
+void
+queue_slot_free(int slot, uint32 generation)
+{
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	LWLockAcquire(slot_lock(slot), LW_EXCLUSIVE);
+	if (queues[slot].generation == generation && OidIsValid(queues[slot].key.database))
+		slot_clear(&queues[slot]);
+	LWLockRelease(slot_lock(slot));
+	LWLockRelease(directory_lock());
+}
+
+/* ---------- places ---------- */
+
+/*
+ * Takes a place, the next one if place is 0.  Returns it, or 0 when shared
+ * memory is full.
+ */
+int64
+queue_take_place(Queue *queue, int64 place, uint64 secret)
+{
+	Line	   *line = queue_line(queue);
+
+	if (place == 0)
+		place = line->next_place;
+	if (place < 1 || place > LINE_MAX_PLACE)
+		return 0;
+	if (pg_atomic_fetch_add_u64(&memory->places, 1) >= (uint64) memory->max_places)
+	{
+		pg_atomic_fetch_sub_u64(&memory->places, 1);
+		return 0;
+	}
+	if (line_lacks_page(line, place))
+	{
+		uint32		page;
+
+		LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
+		page = line_pool_take(pool);
+		LWLockRelease(&locks[POOL_LOCK].lock);
+		if (page == LINE_NO_PAGE)
+		{
+			pg_atomic_fetch_sub_u64(&memory->places, 1);
+			return 0;
+		}
+		line_add_page(line, pool, place, page);
+	}
+	line_take(line, pool, place, secret);
+	return place;
+}
+
+void
+queue_drop_place(Queue *queue, int64 place)
+{
+	Line	   *line = queue_line(queue);
+	uint32		page;
+
+	if (line_lacks_page(line, place))
+		return;
+	page = line_drop(line, pool, place);
+	pg_atomic_fetch_sub_u64(&memory->places, 1);
+	if (page != LINE_NO_PAGE)
+	{
+		LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
+		line_pool_give(pool, page);
+		LWLockRelease(&locks[POOL_LOCK].lock);
+	}
+}
+
+/* ---------- capacity, rate, outflow ---------- */
+
+/* Fills the token bucket up to now; a full one holds one interval's worth. */
+void
+queue_refill(Queue *queue, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+
+	if (queue->bucket_at == DT_NOBEGIN)
+		queue->bucket_at = now;
+	if (now > queue->bucket_at)
+	{
+		queue->bucket += (double) (now - queue->bucket_at) * config->promote_count /
+			config->promote_interval;
+		queue->bucket_at = now;
+	}
+	queue->bucket = Min(queue->bucket, config->promote_count);
+}
+
+/*
+ * How many more may become active, by capacity and by rate; credit is the
+ * room that falls free in the caller's own transaction.
+ */
+int64
+queue_room(const Queue *queue, int64 credit)
+{
+	int64		room = queue->config.capacity - queue->active + credit;
+
+	/* A hair under one token is one: the bucket is a sum of fractions. */
+	return Max(0, Min(room, (int64) (queue->bucket + 1e-6)));
+}
+
+bool
+queue_is_open(const Queue *queue, TimestampTz now)
+{
+	return queue->config.mode != MODE_PAUSED && now >= queue->config.opens_at;
+}
+
+/* Seconds of decay since the outflow was last counted. */
+static double
+outflow_age(const Queue *queue, TimestampTz now)
+{
+	return Max(0.0, (now - queue->outflow_at) / 1e6);
+}
+
+void
+queue_count_outflow(Queue *queue, int64 n, TimestampTz now)
+{
+	if (queue->outflow_since == 0)
+	{
+		queue->outflow_since = now;
+		queue->outflow_at = now;
+	}
+	queue->outflow = queue->outflow * exp(-outflow_age(queue, now) / OUTFLOW_WINDOW_S) + n;
+	queue->outflow_at = Max(now, queue->outflow_at);
+	queue->promoted += n;
+}
+
+/*
+ * Promotions a second: as measured, corrected for the time since measuring
+ * began; as configured while there is less than a second to go by.
+ */
+double
+queue_outflow(const Queue *queue, TimestampTz now)
+{
+	double		seconds = (now - queue->outflow_since) / 1e6;
+	double		configured = (double) queue->config.promote_count /
+		((double) queue->config.promote_interval / 1e6);
+
+	if (queue->outflow_since == 0 || seconds < 1.0)
+		return configured;
+	return queue->outflow * exp(-outflow_age(queue, now) / OUTFLOW_WINDOW_S) /
+		(OUTFLOW_WINDOW_S * (1.0 - exp(-seconds / OUTFLOW_WINDOW_S)));
+}
+
+/* ---------- databases ---------- */
+
+/* With the directory lock held; NULL when there is none and (or no room to) add. */
+static Database *
+database_entry(Oid database, bool add)
+{
+	Database   *unused = NULL;
+
+	for (int i = 0; i < memory->max_queues; i++)
+	{
+		if (databases[i].database == database)
+			return &databases[i];
+		if (!unused && !OidIsValid(databases[i].database))
+			unused = &databases[i];
+	}
+	if (!add || !unused)
+		return NULL;
+	memset(unused, 0, sizeof(Database));
+	unused->database = database;
+	return unused;
+}
+
+bool
+database_loaded(bool *stale)
+{
+	Database   *entry;
+	bool		loaded;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	entry = database_entry(MyDatabaseId, false);
+	loaded = entry && entry->loaded;
+	*stale = entry && entry->stale;
+	LWLockRelease(directory_lock());
+	return loaded;
+}
+
+void
+database_set_loaded(bool loaded)
+{
+	Database   *entry;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = database_entry(MyDatabaseId, loaded);
+	if (entry)
+	{
+		entry->loaded = loaded;
+		entry->stale = false;
+	}
+	LWLockRelease(directory_lock());
+	if (loaded && !entry)
+		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory->max_queues),
+					 "Raise ticket.max_queues and restart the server.",
+					 "no shared memory for another database");
+}
+
+void
+database_set_stale(void)
+{
+	Database   *entry;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = database_entry(MyDatabaseId, false);
+	if (entry)
+		entry->stale = true;
+	LWLockRelease(directory_lock());
+}
+
+/* Gives back every slot of a database; with forget, its entry as well. */
+void
+database_clear(Oid database, bool forget)
+{
+	Database   *entry;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	for (int slot = 0; slot < memory->max_queues; slot++)
+	{
+		if (queues[slot].key.database != database)
+			continue;
+		LWLockAcquire(slot_lock(slot), LW_EXCLUSIVE);
+		slot_clear(&queues[slot]);
+		LWLockRelease(slot_lock(slot));
+	}
+	entry = database_entry(database, false);
+	if (entry)
+	{
+		entry->loaded = false;
+		if (forget && entry->runner == NULL)
+			entry->database = InvalidOid;
+	}
+	LWLockRelease(directory_lock());
+}
+
+/* Registers or (NULL) takes away the latch of the database's runner. */
+bool
+database_set_runner(Latch *latch)
+{
+	Database   *entry;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = database_entry(MyDatabaseId, latch != NULL);
+	if (entry)
+	{
+		entry->runner = latch;
+		entry->runner_wakes = DT_NOBEGIN;
+		if (latch == NULL && !entry->loaded)
+			entry->database = InvalidOid;
+	}
+	LWLockRelease(directory_lock());
+	return entry != NULL;
+}
+
+/* What the runner means to sleep until; changes before that wake it. */
+void
+database_set_wake(TimestampTz at)
+{
+	Database   *entry;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = database_entry(MyDatabaseId, false);
+	if (entry)
+		entry->runner_wakes = at;
+	LWLockRelease(directory_lock());
+}
+
+/* Wakes the runner if it would sleep past due.  Runs in commit callbacks. */
+void
+database_wake_runner(TimestampTz due)
+{
+	Database   *entry;
+	Latch	   *latch = NULL;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	entry = database_entry(MyDatabaseId, false);
+	if (entry && due < entry->runner_wakes)
+		latch = entry->runner;
+	LWLockRelease(directory_lock());
+	if (latch)
+		SetLatch(latch);
+}
+
+/* ---------- usage ---------- */
+
+void
+memory_usage(int *n_queues, int *max_queues, int64 *places, int64 *max_places)
+{
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	*n_queues = hash_get_num_entries(queue_hash);
+	LWLockRelease(directory_lock());
+	*max_queues = memory->max_queues;
+	*places = pg_atomic_read_u64(&memory->places);
+	*max_places = memory->max_places;
+}

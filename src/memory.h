@@ -1,0 +1,135 @@
+/*
+ * memory.h
+ *		Shared memory: for each queue of each database its settings, its
+ *		counters and the index of its line; for each database whether that has
+ *		been read from the tables, and who runs its clock.
+ *
+ * Tables are the truth; all this can be dropped and read again (load.c).
+ *
+ * Locks, always taken in this order:
+ *
+ *		directory lock	which slot belongs to which queue, Database entries
+ *		queue lock		one per slot: everything in Queue and its Line; shared to
+ *						read, exclusive to change.  A poll stores the time it was
+ *						heard under the shared lock, with one atomic store.
+ *		pool lock		the free list of pages
+ *
+ * While one of them is held nothing is allocated, no error is raised and no
+ * table is touched.  Changes made for a transaction go through pending.c.
+ */
+#ifndef TICKET_MEMORY_H
+#define TICKET_MEMORY_H
+
+#include "postgres.h"
+
+#include "line.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+
+#define MAX_QUEUE_ID	((1 << 22) - 1)
+
+typedef enum QueueMode
+{
+	MODE_OPEN,
+	MODE_PAUSED,
+	MODE_DRAIN,
+	MODE_PASSTHROUGH
+} QueueMode;
+
+/* A row of ticket.queue; times and spans in microseconds. */
+typedef struct QueueConfig
+{
+	QueueMode	mode;
+	bool		rejoin_back;
+	int32		capacity;
+	int32		promote_count;
+	int64		promote_interval;
+	int64		active_ttl;
+	int64		idle_ttl;
+	TimestampTz opens_at;		/* DT_NOBEGIN when not set */
+} QueueConfig;
+
+typedef struct QueueKey
+{
+	Oid			database;
+	uint32		queue_id;
+} QueueKey;
+
+typedef struct Queue
+{
+	QueueKey	key;			/* database InvalidOid: slot is free */
+	uint32		generation;		/* grows each time the slot changes hands */
+	QueueConfig config;
+
+	/* Active tickets, those of transactions still running included. */
+	int64		active;
+
+	/* Token bucket of the promotion rate. */
+	double		bucket;
+	TimestampTz bucket_at;
+
+	/* Measured outflow: an exponentially weighted count of promotions. */
+	double		outflow;
+	TimestampTz outflow_at;
+	TimestampTz outflow_since;
+
+	/* Since the queue was loaded. */
+	int64		entered;
+	int64		promoted;
+	int64		ended;
+
+	TimestampTz idle_checked;	/* last search for silent ones */
+	int			in_flight;		/* transactions with changes not yet applied */
+	uint64		changes;		/* transactions applied or undone */
+} Queue;
+
+typedef struct Database
+{
+	Oid			database;		/* InvalidOid: entry is free */
+	bool		loaded;
+	bool		stale;			/* tables were changed behind our back */
+	Latch	   *runner;			/* latch of the backend in run(), or NULL */
+	TimestampTz runner_wakes;	/* when it will wake by itself */
+} Database;
+
+extern void memory_init(void);
+extern bool memory_attached(void);
+extern void memory_require(void);
+extern uint64 memory_next_event(uint64 at_least);
+
+/* Queues. */
+extern Queue *queue_acquire(int64 queue_id, LWLockMode mode);
+extern Queue *queue_acquire_slot(int slot, uint32 generation, LWLockMode mode);
+extern void queue_release(Queue *queue);
+extern int	queue_slot(const Queue *queue);
+extern Line *queue_line(const Queue *queue);
+extern LinePool *memory_pool(void);
+extern Queue *queue_slot_create(int64 queue_id, const QueueConfig *config);
+extern void queue_slot_free(int slot, uint32 generation);
+extern int	memory_max_queues(void);
+extern Queue *memory_queue(int slot);
+
+/* With the queue lock held exclusively. */
+extern int64 queue_take_place(Queue *queue, int64 place, uint64 secret);
+extern void queue_drop_place(Queue *queue, int64 place);
+extern void queue_refill(Queue *queue, TimestampTz now);
+extern int64 queue_room(const Queue *queue, int64 credit);
+extern bool queue_is_open(const Queue *queue, TimestampTz now);
+extern void queue_count_outflow(Queue *queue, int64 n, TimestampTz now);
+extern double queue_outflow(const Queue *queue, TimestampTz now);
+
+/* Databases. */
+extern bool database_loaded(bool *stale);
+extern void database_set_loaded(bool loaded);
+extern void database_set_stale(void);
+extern void database_clear(Oid database, bool forget);
+extern bool database_set_runner(Latch *latch);
+extern void database_set_wake(TimestampTz at);
+extern void database_wake_runner(TimestampTz due);
+
+/* Usage, for the views. */
+extern void memory_usage(int *queues, int *max_queues, int64 *places, int64 *max_places);
+
+#endif							/* TICKET_MEMORY_H */

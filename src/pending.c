@@ -1,0 +1,543 @@
+/*
+ * pending.c
+ *		Changes of shared memory that wait for their transaction.  See pending.h.
+ *
+ * The records stand in one array in the order they were made, each with the
+ * nesting level of the savepoint it belongs to; a savepoint's records are
+ * therefore always at the end.  Nothing here allocates or raises an error
+ * once the transaction has begun to commit or abort.
+ */
+#include "postgres.h"
+
+#include "pending.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "ticket.h"
+#include "utils/memutils.h"
+
+typedef enum ChangeKind
+{
+	CHANGE_JOIN,				/* a place was taken, it will wait */
+	CHANGE_ADMIT,				/* a place was taken, it will be active */
+	CHANGE_PROMOTE,				/* a waiting place will be active */
+	CHANGE_END,					/* a place will be gone */
+	CHANGE_NEW_QUEUE,			/* a slot was taken */
+	CHANGE_CONFIG,				/* a queue will have other settings */
+	CHANGE_DROP_QUEUE,			/* a slot will be free */
+	CHANGE_STALE,				/* the tables were changed by hand */
+	CHANGE_DROP_DATABASE,		/* all of a database will be gone */
+	CHANGE_WAKE					/* something falls due at that time */
+} ChangeKind;
+
+typedef struct Change
+{
+	ChangeKind	kind;
+	int			level;
+	int			slot;
+	uint32		generation;
+	int64		place;
+	TimestampTz time;			/* JOIN: heard; ADMIT, PROMOTE: ends; WAKE: due */
+	bool		counted;		/* ADMIT, PROMOTE: already in Queue.active; END:
+								 * was active */
+	bool		token;			/* ADMIT, PROMOTE: took from the bucket */
+	Oid			database;
+	QueueConfig *config;
+} Change;
+
+static Change *changes = NULL;
+static int	n_changes = 0;
+static int	max_changes = 0;
+
+/* Slots this transaction has counted itself into (Queue.in_flight). */
+static int *touched = NULL;
+static int	n_touched = 0;
+static int	max_touched = 0;
+
+bool		pending_own_write = false;
+
+bool
+pending_any(void)
+{
+	return n_changes > 0;
+}
+
+/* ---------- recording ---------- */
+
+/* Makes room for n more records; the only thing here that may fail. */
+void
+pending_reserve(int n)
+{
+	if (n_changes + n > max_changes)
+	{
+		int			size = Max(n_changes + n, Max(8, max_changes * 2));
+
+		if (changes == NULL)
+			changes = MemoryContextAllocHuge(TopTransactionContext, size * sizeof(Change));
+		else
+			changes = repalloc_huge(changes, size * sizeof(Change));
+		max_changes = size;
+	}
+	if (n_touched + 1 > max_touched)
+	{
+		int			size = Max(8, max_touched * 2);
+
+		if (touched == NULL)
+			touched = MemoryContextAlloc(TopTransactionContext, size * sizeof(int));
+		else
+			touched = repalloc(touched, size * sizeof(int));
+		max_touched = size;
+	}
+}
+
+static Change *
+add_change(ChangeKind kind)
+{
+	Change	   *change;
+
+	Assert(n_changes < max_changes);
+	change = &changes[n_changes++];
+	memset(change, 0, sizeof(Change));
+	change->kind = kind;
+	change->level = GetCurrentTransactionNestLevel();
+	change->slot = -1;
+	return change;
+}
+
+static Change *
+add_queue_change(ChangeKind kind, Queue *queue, int64 place)
+{
+	Change	   *change = add_change(kind);
+	int			i = 0;
+
+	change->slot = queue_slot(queue);
+	change->generation = queue->generation;
+	change->place = place;
+	while (i < n_touched && touched[i] != change->slot)
+		i++;
+	if (i == n_touched)
+	{
+		touched[n_touched++] = change->slot;
+		queue->in_flight++;
+	}
+	return change;
+}
+
+void
+pending_join(Queue *queue, int64 place, TimestampTz heard)
+{
+	add_queue_change(CHANGE_JOIN, queue, place)->time = heard;
+}
+
+void
+pending_admit(Queue *queue, int64 place, TimestampTz expires_at)
+{
+	Change	   *change = add_queue_change(CHANGE_ADMIT, queue, place);
+
+	change->time = expires_at;
+	change->counted = true;
+	queue->active++;
+	if (queue->config.mode != MODE_PASSTHROUGH)
+	{
+		change->token = true;
+		queue->bucket -= 1;
+	}
+}
+
+/*
+ * With credit, the promoted takes the room of an active ticket that ends in
+ * this same transaction, so that Queue.active need not grow meanwhile.
+ */
+void
+pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
+{
+	Change	   *change = add_queue_change(CHANGE_PROMOTE, queue, place);
+
+	change->time = expires_at;
+	if (!credit)
+	{
+		change->counted = true;
+		queue->active++;
+	}
+	if (queue->config.mode != MODE_PASSTHROUGH)
+	{
+		change->token = true;
+		queue->bucket -= 1;
+	}
+}
+
+void
+pending_end(Queue *queue, int64 place, bool was_active)
+{
+	add_queue_change(CHANGE_END, queue, place)->counted = was_active;
+}
+
+/* Active tickets that end in this transaction and whose room is not yet used. */
+int64
+pending_credit(const Queue *queue)
+{
+	int64		credit = 0;
+
+	for (int i = 0; i < n_changes; i++)
+	{
+		if (changes[i].slot != queue_slot(queue))
+			continue;
+		if (changes[i].kind == CHANGE_END && changes[i].counted)
+			credit++;
+		else if (changes[i].kind == CHANGE_PROMOTE && !changes[i].counted)
+			credit--;
+	}
+	return credit;
+}
+
+void
+pending_new_queue(int64 queue_id, const QueueConfig *config)
+{
+	Queue	   *queue;
+
+	pending_reserve(1);
+	queue = queue_slot_create(queue_id, config);
+	if (queue == NULL)
+		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
+					 "Delete a queue that is no longer needed, or raise ticket.max_queues and restart the server.",
+					 "no shared memory for another queue");
+	add_queue_change(CHANGE_NEW_QUEUE, queue, 0);
+	queue_release(queue);
+}
+
+void
+pending_config(int64 queue_id, const QueueConfig *config)
+{
+	QueueConfig *copy = MemoryContextAlloc(TopTransactionContext, sizeof(QueueConfig));
+	Queue	   *queue;
+
+	*copy = *config;
+	pending_reserve(1);
+	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	if (queue)
+	{
+		add_queue_change(CHANGE_CONFIG, queue, 0)->config = copy;
+		queue_release(queue);
+	}
+}
+
+void
+pending_drop_queue(int64 queue_id)
+{
+	Queue	   *queue;
+
+	pending_reserve(1);
+	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	if (queue)
+	{
+		add_queue_change(CHANGE_DROP_QUEUE, queue, 0);
+		queue_release(queue);
+	}
+}
+
+void
+pending_stale(void)
+{
+	pending_reserve(1);
+	add_change(CHANGE_STALE);
+}
+
+void
+pending_drop_database(Oid database)
+{
+	pending_reserve(1);
+	add_change(CHANGE_DROP_DATABASE)->database = database;
+}
+
+void
+pending_wake(TimestampTz due)
+{
+	pending_reserve(1);
+	add_change(CHANGE_WAKE)->time = due;
+}
+
+/* ---------- the end of a transaction ---------- */
+
+/* Applies one change of a queue; returns when the runner should look at it. */
+static TimestampTz
+apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
+{
+	Line	   *line = queue_line(queue);
+
+	switch (change->kind)
+	{
+		case CHANGE_JOIN:
+			line_set(line, memory_pool(), change->place, LINE_WAITING, change->time);
+			queue->entered++;
+			return change->time + queue->config.idle_ttl;
+		case CHANGE_ADMIT:
+			queue->entered++;
+			/* FALLTHROUGH */
+		case CHANGE_PROMOTE:
+			line_set(line, memory_pool(), change->place, LINE_ACTIVE, change->time);
+			if (!change->counted)
+				queue->active++;
+			(*promoted)++;
+			return change->time;
+		case CHANGE_END:
+			queue_drop_place(queue, change->place);
+			if (change->counted)
+				queue->active--;
+			queue->ended++;
+			break;
+		case CHANGE_CONFIG:
+			queue->config = *change->config;
+			return DT_NOBEGIN;
+		default:
+			break;
+	}
+	return DT_NOEND;
+}
+
+static void
+undo_queue_change(Queue *queue, const Change *change)
+{
+	switch (change->kind)
+	{
+		case CHANGE_JOIN:
+			queue_drop_place(queue, change->place);
+			break;
+		case CHANGE_ADMIT:
+			queue_drop_place(queue, change->place);
+			/* FALLTHROUGH */
+		case CHANGE_PROMOTE:
+			if (change->counted)
+				queue->active--;
+			if (change->token)
+				queue->bucket += 1;
+			break;
+		default:
+			break;
+	}
+}
+
+/* The changes of one queue that stand together share one lock. */
+static int
+apply_run(int first, TimestampTz *wake)
+{
+	int			i = first;
+	int64		promoted = 0;
+	Queue	   *queue = queue_acquire_slot(changes[first].slot, changes[first].generation,
+										   LW_EXCLUSIVE);
+
+	for (; i < n_changes && changes[i].slot == changes[first].slot &&
+		 changes[i].kind != CHANGE_DROP_QUEUE; i++)
+	{
+		if (queue)
+		{
+			TimestampTz due = apply_queue_change(queue, &changes[i], &promoted);
+
+			*wake = Min(*wake, due);
+		}
+	}
+	if (queue)
+	{
+		TimestampTz now = clock_now();
+
+		if (promoted > 0)
+			queue_count_outflow(queue, promoted, now);
+		queue_refill(queue, now);
+		if (queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now) &&
+			queue_room(queue, 0) > 0)
+			*wake = DT_NOBEGIN;
+		queue_release(queue);
+	}
+	return i;
+}
+
+static void
+apply_all(void)
+{
+	TimestampTz wake = DT_NOEND;
+
+	for (int i = 0; i < n_changes;)
+	{
+		const Change *change = &changes[i];
+
+		switch (change->kind)
+		{
+			case CHANGE_DROP_QUEUE:
+				queue_slot_free(change->slot, change->generation);
+				i++;
+				break;
+			case CHANGE_STALE:
+				database_set_stale();
+				i++;
+				break;
+			case CHANGE_DROP_DATABASE:
+				database_clear(change->database, true);
+				i++;
+				break;
+			case CHANGE_WAKE:
+				wake = Min(wake, change->time);
+				i++;
+				break;
+			default:
+				i = apply_run(i, &wake);
+		}
+	}
+	if (wake != DT_NOEND)
+		database_wake_runner(wake);
+}
+
+/* Undoes the changes from the end down to (not including) keep. */
+static void
+undo_down_to(int keep)
+{
+	while (n_changes > keep)
+	{
+		const Change *change = &changes[--n_changes];
+		Queue	   *queue;
+
+		switch (change->kind)
+		{
+			case CHANGE_NEW_QUEUE:
+				queue_slot_free(change->slot, change->generation);
+				break;
+			case CHANGE_STALE:
+				/* What was read meanwhile may have been of this transaction. */
+				database_set_stale();
+				break;
+			case CHANGE_JOIN:
+			case CHANGE_ADMIT:
+			case CHANGE_PROMOTE:
+				queue = queue_acquire_slot(change->slot, change->generation, LW_EXCLUSIVE);
+				if (queue)
+				{
+					undo_queue_change(queue, change);
+					queue_release(queue);
+				}
+				break;
+			default:
+				break;
+		}
+	}
+}
+
+/* Takes back the last change recorded, as if its statement had not run. */
+void
+pending_undo_last(void)
+{
+	undo_down_to(n_changes - 1);
+}
+
+/*
+ * Of the last n promotions recorded takes back those whose place is not in
+ * `keep`, which is sorted.
+ */
+void
+pending_retract(int n_last, const int64 *keep, int n_keep)
+{
+	int			from = n_changes - n_last;
+	int			to = from;
+	int			k = 0;
+
+	for (int i = from; i < n_changes; i++)
+	{
+		Change	   *change = &changes[i];
+		Queue	   *queue;
+
+		while (k < n_keep && keep[k] < change->place)
+			k++;
+		if (k < n_keep && keep[k] == change->place)
+		{
+			changes[to++] = *change;
+			continue;
+		}
+		queue = queue_acquire_slot(change->slot, change->generation, LW_EXCLUSIVE);
+		if (queue)
+		{
+			undo_queue_change(queue, change);
+			queue_release(queue);
+		}
+	}
+	n_changes = to;
+}
+
+static void
+leave_queues(void)
+{
+	for (int i = 0; i < n_touched; i++)
+	{
+		Queue	   *queue = memory_queue(touched[i]);
+
+		queue = queue_acquire_slot(touched[i], queue->generation, LW_EXCLUSIVE);
+		if (queue)
+		{
+			queue->in_flight = Max(0, queue->in_flight - 1);
+			queue->changes++;
+			queue_release(queue);
+		}
+	}
+	/* The arrays go with TopTransactionContext. */
+	changes = NULL;
+	touched = NULL;
+	n_changes = max_changes = n_touched = max_touched = 0;
+}
+
+static void
+pending_xact(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+			pending_own_write = false;
+			if (changes)
+			{
+				apply_all();
+				leave_queues();
+			}
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			pending_own_write = false;
+			if (changes)
+			{
+				undo_down_to(0);
+				leave_queues();
+			}
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (n_changes > 0)
+				ticket_error(ERROR_TWO_PHASE_REFUSED,
+							 "COMMIT PREPARED runs in another session, which does not have the changes.",
+							 "Use an ordinary COMMIT.",
+							 "cannot PREPARE a transaction that has changed a waiting room");
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+pending_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	int			keep = n_changes;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		pending_own_write = false;
+		while (keep > 0 && changes[keep - 1].level >= level)
+			keep--;
+		undo_down_to(keep);
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		while (keep > 0 && changes[keep - 1].level >= level)
+			changes[--keep].level = level - 1;
+	}
+}
+
+void
+pending_init(void)
+{
+	RegisterXactCallback(pending_xact, NULL);
+	RegisterSubXactCallback(pending_subxact, NULL);
+}

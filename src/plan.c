@@ -1,0 +1,131 @@
+/*
+ * plan.c
+ *		SQL from C, run as the owner of the extension.  See plan.h.
+ */
+#include "postgres.h"
+
+#include "plan.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "relation.h"
+#include "ticket.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/*
+ * Connects to SPI and becomes the owner.  After an error there is nothing to
+ * undo: abort restores the user and disconnects.
+ */
+void
+owner_begin(OwnerContext *context)
+{
+	context->caller = CurrentMemoryContext;
+	GetUserIdAndSecContext(&context->user, &context->sec_context);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SetUserIdAndSecContext(relation_owner(),
+						   context->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+owner_end(OwnerContext *context)
+{
+	SetUserIdAndSecContext(context->user, context->sec_context);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+static SPIPlanPtr
+plan_get(SavedPlan *plan)
+{
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+
+		if (prepared == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(prepared) != 0)
+			elog(ERROR, "SPI_keepplan failed");
+		plan->plan = prepared;
+	}
+	return plan->plan;
+}
+
+static uint64
+plan_check(int rc)
+{
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* Runs a statement that may write; it sees all that has committed by now. */
+uint64
+plan_run(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	SPIPlanPtr	prepared = plan_get(plan);
+	int			rc;
+
+	pending_own_write = true;
+	rc = SPI_execute_plan(prepared, values, nulls, false, 0);
+	pending_own_write = false;
+	return plan_check(rc);
+}
+
+/*
+ * Runs a question that must see what has committed by now also under
+ * REPEATABLE READ, where a decision made on the transaction's own snapshot
+ * would be made on the past.
+ */
+uint64
+plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	SPIPlanPtr	prepared = plan_get(plan);
+	Snapshot	snapshot;
+	int			rc;
+
+	if (!IsolationUsesXactSnapshot())
+		return plan_check(SPI_execute_plan(prepared, values, nulls, false, 0));
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	rc = SPI_execute_snapshot(prepared, values, nulls, snapshot, InvalidSnapshot,
+							  false, false, 0);
+	UnregisterSnapshot(snapshot);
+	return plan_check(rc);
+}
+
+Datum
+result_datum(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+int64
+result_int64(int row, int column)
+{
+	bool		isnull;
+	Datum		value = result_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+bool
+result_isnull(int row, int column)
+{
+	bool		isnull;
+
+	(void) result_datum(row, column, &isnull);
+	return isnull;
+}
+
+bool
+result_equals(int row, int column, const char *expected)
+{
+	bool		isnull;
+	Datum		value = result_datum(row, column, &isnull);
+
+	return !isnull && strcmp(TextDatumGetCString(value), expected) == 0;
+}

@@ -1,0 +1,129 @@
+/*
+ * relation.c
+ *		The extension's tables as C sees them.  See relation.h.
+ */
+#include "postgres.h"
+
+#include "relation.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "ticket.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+static const char *const relation_name[NUM_RELATIONS] = {
+	[REL_QUEUE] = "queue",
+	[REL_QUEUE_ENTRY] = "queue_entry",
+	[REL_QUEUE_ENTRY_PKEY] = "queue_entry_pkey",
+	[REL_PERFORMANCE] = "performance",
+	[REL_PERFORMANCE_PKEY] = "performance_pkey",
+	[REL_SECTION] = "section",
+	[REL_SECTION_PKEY] = "section_pkey",
+	[REL_SEAT] = "seat",
+	[REL_SEAT_PKEY] = "seat_pkey",
+	[REL_RESERVATION] = "reservation",
+	[REL_RESERVATION_USER] = "reservation_user_performance",
+};
+
+/* Looked up once; forgotten when the catalogue says one of them changed. */
+static Oid	relation_cache[NUM_RELATIONS];
+static Oid	owner_cache = InvalidOid;
+
+static void
+relation_forget(Datum arg, Oid relid)
+{
+	bool		ours = relid == InvalidOid;
+
+	for (int i = 0; i < NUM_RELATIONS && !ours; i++)
+		ours = relation_cache[i] == relid;
+	if (ours)
+	{
+		memset(relation_cache, 0, sizeof(relation_cache));
+		owner_cache = InvalidOid;
+	}
+}
+
+void
+relation_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_forget, (Datum) 0);
+}
+
+Oid
+relation_oid(TicketRelation which)
+{
+	if (!OidIsValid(relation_cache[which]))
+	{
+		Oid			oid = get_relname_relid(relation_name[which],
+											get_namespace_oid("ticket", false));
+
+		if (!OidIsValid(oid))
+			elog(ERROR, "ticket.%s does not exist", relation_name[which]);
+		relation_cache[which] = oid;
+	}
+	return relation_cache[which];
+}
+
+/* The same, or InvalidOid if it has not been asked for yet. */
+Oid
+relation_oid_known(TicketRelation which)
+{
+	return relation_cache[which];
+}
+
+/* The owner of the tables, whom our statements run as. */
+Oid
+relation_owner(void)
+{
+	if (!OidIsValid(owner_cache))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oid(REL_QUEUE_ENTRY)));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for ticket.queue_entry");
+		owner_cache = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner_cache;
+}
+
+/*
+ * Reads rows as committed by now (and by this transaction), whatever the
+ * isolation level.
+ */
+void
+row_scan_begin(RowScan *scan, TicketRelation table, TicketRelation index, int n_keys,
+			   ScanKeyData *keys)
+{
+	scan->relation = table_open(relation_oid(table), AccessShareLock);
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = systable_beginscan(scan->relation, relation_oid(index), true, scan->snapshot,
+									n_keys, keys);
+}
+
+HeapTuple
+row_scan_next(RowScan *scan)
+{
+	return systable_getnext(scan->scan);
+}
+
+Datum
+row_get(RowScan *scan, HeapTuple row, int column, bool *isnull)
+{
+	return heap_getattr(row, column, RelationGetDescr(scan->relation), isnull);
+}
+
+void
+row_scan_end(RowScan *scan)
+{
+	systable_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	table_close(scan->relation, AccessShareLock);
+}

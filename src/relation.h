@@ -1,0 +1,90 @@
+/*
+ * relation.h
+ *		The extension's tables as C sees them: their numbers, their columns,
+ *		and reading a row by its index without the executor.
+ *
+ * The column numbers follow ticket--1.0.sql; test/sql/schema.sql compares them.
+ */
+#ifndef TICKET_RELATION_H
+#define TICKET_RELATION_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+typedef enum TicketRelation
+{
+	REL_QUEUE,
+	REL_QUEUE_ENTRY,
+	REL_QUEUE_ENTRY_PKEY,
+	REL_PERFORMANCE,
+	REL_PERFORMANCE_PKEY,
+	REL_SECTION,
+	REL_SECTION_PKEY,
+	REL_SEAT,
+	REL_SEAT_PKEY,
+	REL_RESERVATION,
+	REL_RESERVATION_USER,
+	NUM_RELATIONS
+} TicketRelation;
+
+enum
+{
+	COL_QUEUE_QUEUE_ID = 1, COL_QUEUE_NAME, COL_QUEUE_MODE, COL_QUEUE_REJOIN, COL_QUEUE_CAPACITY,
+	COL_QUEUE_PROMOTE_COUNT, COL_QUEUE_PROMOTE_INTERVAL, COL_QUEUE_ACTIVE_TTL,
+	COL_QUEUE_IDLE_TTL, COL_QUEUE_OPENS_AT
+};
+
+enum
+{
+	COL_ENTRY_QUEUE_ID = 1, COL_ENTRY_PLACE, COL_ENTRY_USER_ID, COL_ENTRY_SECRET, COL_ENTRY_STATUS,
+	COL_ENTRY_ENTERED_AT, COL_ENTRY_ADMITTED_AT, COL_ENTRY_EXPIRES_AT, COL_ENTRY_ENDED_AT
+};
+
+enum
+{
+	COL_PERFORMANCE_ID = 1, COL_PERFORMANCE_CONCERT_ID, COL_PERFORMANCE_VENUE_ID,
+	COL_PERFORMANCE_QUEUE_ID, COL_PERFORMANCE_STARTS_AT, COL_PERFORMANCE_SALE_OPENS_AT,
+	COL_PERFORMANCE_SALE_CLOSES_AT, COL_PERFORMANCE_HOLD_INTERVAL, COL_PERFORMANCE_MAX_SEATS
+};
+
+enum
+{
+	COL_SECTION_ID = 1, COL_SECTION_PERFORMANCE_ID, COL_SECTION_NAME, COL_SECTION_PRICE
+};
+
+enum
+{
+	COL_SEAT_PERFORMANCE_ID = 1, COL_SEAT_SEAT_ID, COL_SEAT_SECTION_ID, COL_SEAT_ROW_NO,
+	COL_SEAT_SEAT_NO, COL_SEAT_STATUS, COL_SEAT_RESERVATION_ID, COL_SEAT_HELD_UNTIL
+};
+
+enum
+{
+	COL_RESERVATION_ID = 1, COL_RESERVATION_PERFORMANCE_ID, COL_RESERVATION_USER_ID,
+	COL_RESERVATION_SEAT_IDS, COL_RESERVATION_PRICES, COL_RESERVATION_AMOUNT,
+	COL_RESERVATION_STATUS, COL_RESERVATION_CREATED_AT, COL_RESERVATION_EXPIRES_AT
+};
+
+extern void relation_init(void);
+extern Oid	relation_oid(TicketRelation which);
+extern Oid	relation_oid_known(TicketRelation which);
+extern Oid	relation_owner(void);
+
+/* A scan of a table by the first keys of one of its indexes. */
+typedef struct RowScan
+{
+	Relation	relation;
+	SysScanDesc scan;
+	Snapshot	snapshot;
+} RowScan;
+
+extern void row_scan_begin(RowScan *scan, TicketRelation table, TicketRelation index,
+						   int n_keys, ScanKeyData *keys);
+extern HeapTuple row_scan_next(RowScan *scan);
+extern Datum row_get(RowScan *scan, HeapTuple row, int column, bool *isnull);
+extern void row_scan_end(RowScan *scan);
+
+#endif							/* TICKET_RELATION_H */

@@ -1,0 +1,269 @@
+/*
+ * runner.c
+ *		The clock of a database: run() and tick().
+ *
+ * A round promotes, expires tickets, tidies holds.  run() does rounds and
+ * sleeps on its latch until the next thing is due; commits that make something
+ * due earlier wake it (pending.c).  Nothing depends on it but the speed with
+ * which a sale moves on.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "answer.h"
+#include "catalog/pg_type.h"
+#include "load.h"
+#include "memory.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "plan.h"
+#include "queue.h"
+#include "seat.h"
+#include "storage/ipc.h"
+#include "ticket.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
+
+PG_FUNCTION_INFO_V1(ticket_run);
+PG_FUNCTION_INFO_V1(ticket_tick);
+
+/* Holds tidied in one transaction of run(). */
+#define HOLDS_PER_ROUND		1000
+/* No round follows another sooner than this, so that wake-ups gather. */
+#define MIN_PAUSE_US		2000
+/* Nor later, as somebody may have moved the clock. */
+#define MAX_PAUSE_US		(1000 * 1000)
+/* After a round that failed. */
+#define ERROR_PAUSE_US		(500 * 1000)
+
+static AnswerType tick_answer = {
+	3, {{"promoted", INT4OID}, {"expired_tickets", INT4OID}, {"expired_holds", INT4OID}}
+};
+
+typedef struct Round
+{
+	int			promoted;
+	int			expired_tickets;
+	int			expired_holds;
+	bool		more;			/* holds are left over */
+} Round;
+
+static void
+round_do(Round *round, int max_holds)
+{
+	OwnerContext owner;
+	int			n_queues;
+	int64	   *ids;
+
+	memset(round, 0, sizeof(Round));
+	queues_ready();
+	owner_begin(&owner);
+	ids = queue_ids(&n_queues);
+	for (int i = 0; i < n_queues; i++)
+		queue_round(ids[i], &round->promoted, &round->expired_tickets);
+	round->expired_holds = holds_expire(max_holds);
+	round->more = round->expired_holds >= HOLDS_PER_ROUND;
+	owner_end(&owner);
+}
+
+/*
+ * tick() -> (promoted int, expired_tickets int, expired_holds int)
+ *
+ * One round, for those with a scheduler of their own.
+ *
+ * Errors: TK014, TK016.  Locks: as ticket_expire, ticket_promote and
+ * seat_hold_expire, in that order, queue by queue.
+ */
+Datum
+ticket_tick(PG_FUNCTION_ARGS)
+{
+	Round		round;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	int			holds;
+
+	refuse_standby();
+	round_do(&round, PG_INT32_MAX);
+	holds = round.expired_holds;
+	while (round.more)
+	{
+		OwnerContext owner;
+
+		CHECK_FOR_INTERRUPTS();
+		owner_begin(&owner);
+		round.expired_holds = holds_expire(PG_INT32_MAX);
+		round.more = round.expired_holds >= HOLDS_PER_ROUND;
+		holds += round.expired_holds;
+		owner_end(&owner);
+	}
+	values[0] = Int32GetDatum(round.promoted);
+	values[1] = Int32GetDatum(round.expired_tickets);
+	values[2] = Int32GetDatum(holds);
+	PG_RETURN_DATUM(answer_row(&tick_answer, values, nulls));
+}
+
+/* When the next round is due, by the sale's clock. */
+static TimestampTz
+next_round_due(TimestampTz now)
+{
+	OwnerContext owner;
+	TimestampTz due;
+	int			n_queues;
+	int64	   *ids;
+
+	queues_ready();
+	owner_begin(&owner);
+	due = holds_next_due();
+	ids = queue_ids(&n_queues);
+	for (int i = 0; i < n_queues; i++)
+	{
+		TimestampTz queue_due = queue_next_due(ids[i], now);
+
+		due = Min(due, queue_due);
+	}
+	owner_end(&owner);
+	return due;
+}
+
+/*
+ * A round in a transaction of its own: one that fails is told to the log and
+ * tried again later, so that no single row stops the clock.
+ */
+static bool
+round_guarded(Round *round)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		round_do(round, HOLDS_PER_ROUND);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* To be cancelled or terminated is not a failure of the round. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(error);
+		ereport(LOG,
+				(errcode(error->sqlerrcode), errmsg("a round of ticket.run failed: %s", error->message)));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+	return ok;
+}
+
+/*
+ * Sleeps until due, or until a commit wakes us; the shared entry tells commits
+ * from when on they need not.  Returns at once when something has become due
+ * between the round and now: the entry is set first and the tables looked at
+ * after.
+ */
+static void
+sleep_until_due(TimestampTz end)
+{
+	TimestampTz now = clock_now();
+	TimestampTz due;
+	long		ms;
+
+	database_set_wake(DT_NOEND);
+	ResetLatch(MyLatch);
+	due = next_round_due(now);
+	due = Min(due, Min(end, now + MAX_PAUSE_US));
+	SPI_commit();
+	database_set_wake(due);
+	now = clock_now();
+	if (due <= now + MIN_PAUSE_US)
+		pg_usleep(Max(0, Min(due - now, MIN_PAUSE_US)));
+	else
+	{
+		ms = (due - now) / 1000;
+		if (ms > 0)
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+							 PG_WAIT_EXTENSION);
+		else
+			pg_usleep(due - now);
+	}
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+run_rounds(TimestampTz end)
+{
+	Round		round;
+
+	do
+	{
+		bool		ok = round_guarded(&round);
+
+		SPI_commit();
+		if (!ok)
+			pg_usleep(ERROR_PAUSE_US);
+		if (!ok || !round.more)
+			sleep_until_due(end);
+		CHECK_FOR_INTERRUPTS();
+	} while (clock_now() < end && !RecoveryInProgress());
+}
+
+/*
+ * run(duration interval default '1 minute')
+ *
+ * A procedure: rounds for that long, each its own transaction.  One runner per
+ * database: a second returns at once.  Not inside a transaction block.
+ *
+ * Errors: 22023, 2D000 (inside a transaction), TK014, TK016.
+ * Locks: advisory lock of the database's runner for its whole time (tried);
+ * in each round as tick().
+ */
+Datum
+ticket_run(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+						   !castNode(CallContext, fcinfo->context)->atomic);
+	TimestampTz end;
+
+	end = clock_now() + interval_us(arg_interval(fcinfo, 0, "duration"));
+	refuse_standby();
+	if (atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("ticket.run cannot be called inside a transaction"),
+				 errhint("CALL it by itself.")));
+	if (!class_lock(LOCK_CLASS_RUNNER, 0, 0, true, false))
+	{
+		ereport(NOTICE, (errmsg("another session runs this database's clock")));
+		PG_RETURN_VOID();
+	}
+	PG_TRY();
+	{
+		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		(void) database_set_runner(MyLatch);
+		run_rounds(end);
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		(void) database_set_runner(NULL);
+		class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
+	}
+	PG_END_TRY();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,469 @@
+/*
+ * seat.c
+ *		Holding seats: who gets which.
+ *
+ * A call looks before it locks: seats that are taken are seen by one index
+ * lookup each, so that the many who lose cost little.  Then it locks, in the
+ * order of the design: the user's limit, the seats in ascending order (each
+ * tried, never waited for), and writes with one statement that checks again
+ * that every seat is free.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "answer.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "lib/stringinfo.h"
+#include "load.h"
+#include "memory.h"
+#include "pending.h"
+#include "plan.h"
+#include "relation.h"
+#include "seat.h"
+#include "ticket.h"
+#include "token.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+PG_FUNCTION_INFO_V1(ticket_seat_hold);
+
+/* Seats named in the DETAIL of a refusal, at most. */
+#define MAX_SEATS_NAMED	20
+
+static AnswerType hold_answer = {
+	4, {{"reservation_id", INT8OID}, {"status", TEXTOID}, {"amount", INT8OID},
+	{"expires_at", TIMESTAMPTZOID}}
+};
+
+typedef struct HoldRequest
+{
+	Performance performance;
+	int			n_seats;
+	int32	   *seat;			/* ascending */
+	int64	   *price;
+	int64		amount;
+	text	   *user;
+	text	   *key;			/* or NULL */
+	Token		token;			/* place 0: none */
+	int			n_former;		/* holds on these seats that are over */
+	int64	   *former;
+} HoldRequest;
+
+/* ---------- may this user buy now? ---------- */
+
+static void
+check_sale_window(const Performance *performance, TimestampTz now)
+{
+	if (now < performance->sale_opens_at)
+		ticket_error(ERROR_SALE_CLOSED,
+					 psprintf("It opens at %s.", timestamptz_to_str(performance->sale_opens_at)),
+					 NULL, "performance %lld is not on sale yet",
+					 (long long) performance->performance_id);
+	if (now >= Min(performance->sale_closes_at, performance->starts_at))
+		ticket_error(ERROR_SALE_CLOSED,
+					 psprintf("It closed at %s.",
+							  timestamptz_to_str(Min(performance->sale_closes_at,
+													 performance->starts_at))),
+					 NULL, "performance %lld is no longer on sale",
+					 (long long) performance->performance_id);
+}
+
+static bool
+text_same(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* Why this ticket does not admit, or NULL: it does. */
+static const char *
+ticket_refusal(RowScan *scan, HeapTuple row, const text *user, TimestampTz now)
+{
+	bool		isnull;
+	Datum		expires_at;
+	const char *status;
+
+	if (!text_same(DatumGetTextPP(row_get(scan, row, COL_ENTRY_USER_ID, &isnull)), user))
+		return "The ticket is somebody else's.";
+	status = TextDatumGetCString(row_get(scan, row, COL_ENTRY_STATUS, &isnull));
+	if (strcmp(status, "active") != 0)
+		return psprintf("The ticket is %s.", status);
+	expires_at = row_get(scan, row, COL_ENTRY_EXPIRES_AT, &isnull);
+	if (DatumGetTimestampTz(expires_at) <= now)
+		return "The ticket has expired.";
+	return NULL;
+}
+
+static void
+check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
+{
+	const char *hint = "Enter the queue with ticket_enqueue and wait until the ticket is active.";
+	int64		queue_id = request->performance.queue_id;
+	const char *refusal = NULL;
+	RowScan		scan;
+	ScanKeyData key[2];
+	HeapTuple	row;
+	bool		isnull;
+
+	if (!has_token)
+		ticket_error(ERROR_NOT_ADMITTED,
+					 psprintf("It is sold through queue %lld.", (long long) queue_id), hint,
+					 "performance %lld needs an active ticket",
+					 (long long) request->performance.performance_id);
+	if (request->token.queue_id != queue_id)
+		ticket_error(ERROR_NOT_ADMITTED,
+					 psprintf("It is sold through queue %lld.", (long long) queue_id), hint,
+					 "the ticket is of another queue");
+
+	ScanKeyInit(&key[0], COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue_id));
+	ScanKeyInit(&key[1], COL_ENTRY_PLACE, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(request->token.place));
+	row_scan_begin(&scan, REL_QUEUE_ENTRY, REL_QUEUE_ENTRY_PKEY, 2, key);
+	row = row_scan_next(&scan);
+	if (row && !token_secret_equal(DatumGetInt64(row_get(&scan, row, COL_ENTRY_SECRET, &isnull)),
+								   request->token.secret))
+		row = NULL;
+	if (row)
+		refusal = ticket_refusal(&scan, row, request->user, now);
+	row_scan_end(&scan);
+
+	if (row == NULL)
+		ticket_error(ERROR_TOKEN_INVALID, NULL, hint, "the token is not valid");
+	if (refusal)
+		ticket_error(ERROR_NOT_ADMITTED, refusal, hint, "the ticket does not admit to the sale");
+}
+
+/* ---------- are the seats free? ---------- */
+
+pg_attribute_noreturn()
+static void
+seats_unavailable(const char *detail)
+{
+	ticket_error(ERROR_SEAT_UNAVAILABLE, detail, "Look at the seats again and choose others.",
+				 "not all of the seats are free");
+}
+
+static void
+note_former(HoldRequest *request, int64 reservation_id)
+{
+	for (int i = 0; i < request->n_former; i++)
+		if (request->former[i] == reservation_id)
+			return;
+	request->former[request->n_former++] = reservation_id;
+}
+
+/* Looks at one seat: notes its price and a hold on it that is over. */
+static const char *
+look_at_seat(HoldRequest *request, int i, TimestampTz now)
+{
+	RowScan		scan;
+	ScanKeyData key[2];
+	HeapTuple	row;
+	const char *status = "unknown";
+	bool		isnull;
+
+	ScanKeyInit(&key[0], COL_SEAT_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(request->performance.performance_id));
+	ScanKeyInit(&key[1], COL_SEAT_SEAT_ID, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(request->seat[i]));
+	row_scan_begin(&scan, REL_SEAT, REL_SEAT_PKEY, 2, key);
+	row = row_scan_next(&scan);
+	if (row)
+	{
+		status = TextDatumGetCString(row_get(&scan, row, COL_SEAT_STATUS, &isnull));
+		request->price[i] =
+			section_price(DatumGetInt64(row_get(&scan, row, COL_SEAT_SECTION_ID, &isnull)));
+		request->amount += request->price[i];
+		if (strcmp(status, "held") == 0 &&
+			DatumGetTimestampTz(row_get(&scan, row, COL_SEAT_HELD_UNTIL, &isnull)) <= now)
+		{
+			note_former(request,
+						DatumGetInt64(row_get(&scan, row, COL_SEAT_RESERVATION_ID, &isnull)));
+			status = "free";
+		}
+	}
+	row_scan_end(&scan);
+	return status;
+}
+
+static void
+check_seats(HoldRequest *request, TimestampTz now)
+{
+	StringInfoData taken;
+	int			n_taken = 0;
+
+	request->price = palloc(request->n_seats * sizeof(int64));
+	request->former = palloc(request->n_seats * sizeof(int64));
+	initStringInfo(&taken);
+	for (int i = 0; i < request->n_seats; i++)
+	{
+		const char *status = look_at_seat(request, i, now);
+
+		if (strcmp(status, "unknown") == 0)
+			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
+						 (long long) request->performance.performance_id, request->seat[i]);
+		if (strcmp(status, "free") != 0 && ++n_taken <= MAX_SEATS_NAMED)
+			appendStringInfo(&taken, "%sseat %d is %s", n_taken > 1 ? ", " : "",
+							 request->seat[i], status);
+	}
+	if (n_taken > MAX_SEATS_NAMED)
+		appendStringInfo(&taken, " and %d more", n_taken - MAX_SEATS_NAMED);
+	if (n_taken > 0)
+		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+}
+
+/* ---------- locks and limit ---------- */
+
+/* Serialises the holds of one user, whose seats are counted next. */
+static void
+lock_user(const HoldRequest *request)
+{
+	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
+								  VARSIZE_ANY_EXHDR(request->user));
+
+	class_lock(LOCK_CLASS_USER, hash, (uint32) request->performance.performance_id, false, true);
+}
+
+static void
+lock_seats(const HoldRequest *request)
+{
+	for (int i = 0; i < request->n_seats; i++)
+		if (!class_lock(LOCK_CLASS_SEAT, (uint32) request->performance.performance_id,
+						(uint32) request->seat[i], false, false))
+			seats_unavailable(psprintf("Seat %d is being taken right now.", request->seat[i]));
+}
+
+/* Seats the user has in the performance: bought, or held and not yet over. */
+static int64
+count_user_seats(const HoldRequest *request, TimestampTz now)
+{
+	RowScan		scan;
+	ScanKeyData key[2];
+	HeapTuple	row;
+	int64		n = 0;
+
+	ScanKeyInit(&key[0], COL_RESERVATION_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(request->user));
+	key[0].sk_collation = DEFAULT_COLLATION_OID;
+	ScanKeyInit(&key[1], COL_RESERVATION_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(request->performance.performance_id));
+	row_scan_begin(&scan, REL_RESERVATION, REL_RESERVATION_USER, 2, key);
+	while ((row = row_scan_next(&scan)) != NULL)
+	{
+		bool		isnull;
+		const char *status = TextDatumGetCString(row_get(&scan, row, COL_RESERVATION_STATUS, &isnull));
+		ArrayType  *seats;
+
+		if (strcmp(status, "paid") != 0 &&
+			(strcmp(status, "held") != 0 ||
+			 DatumGetTimestampTz(row_get(&scan, row, COL_RESERVATION_EXPIRES_AT, &isnull)) <= now))
+			continue;
+		seats = DatumGetArrayTypeP(row_get(&scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
+		n += ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
+	}
+	row_scan_end(&scan);
+	return n;
+}
+
+static void
+check_limit(const HoldRequest *request, TimestampTz now)
+{
+	int64		has = count_user_seats(request, now);
+	int			max = request->performance.max_seats;
+
+	if (has + request->n_seats > max)
+		ticket_error(ERROR_LIMIT_REACHED,
+					 psprintf("The user has %lld and wants %d more; %d are allowed.",
+							  (long long) has, request->n_seats, max),
+					 NULL, "too many seats of performance %lld for one user",
+					 (long long) request->performance.performance_id);
+}
+
+/* ---------- writing ---------- */
+
+#define INSERT_HOLD(on_conflict) \
+	"WITH r AS (INSERT INTO ticket.reservation (performance_id, seat_ids, user_id, prices," \
+	" amount, status, created_at, expires_at, queue_id, place, idempotency_key)" \
+	" VALUES ($1, $2, $3, $4, $5, 'held', $6, $7, $8, $9, $10)" on_conflict \
+	" RETURNING *)," \
+	" s AS (UPDATE ticket.seat AS seat SET status = 'held', reservation_id = r.reservation_id," \
+	" held_until = $7 FROM r WHERE seat.performance_id" EQ "$1 AND seat.seat_id" EQ "ANY ($2)" \
+	" AND seat.status" EQ "'free' RETURNING 1)," \
+	RESERVATION_EVENT("'reservation.held'", ", 'expires_at', r.expires_at") \
+	" SELECT reservation_id, (SELECT pg_catalog.count(*) FROM s) FROM r"
+
+#define HOLD_TYPES \
+	{INT8OID, INT4ARRAYOID, TEXTOID, INT8ARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
+	INT8OID, INT8OID, TEXTOID}
+
+static SavedPlan insert_hold = {INSERT_HOLD(""), 10, HOLD_TYPES};
+
+static SavedPlan insert_keyed_hold = {
+	INSERT_HOLD(" ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"),
+	10, HOLD_TYPES
+};
+
+static SavedPlan find_keyed_hold = {
+	"SELECT reservation_id, status, amount, expires_at,"
+	" performance_id" EQ "$3 AND seat_ids" EQ "$4"
+	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
+	4, {TEXTOID, TEXTOID, INT8OID, INT4ARRAYOID}
+};
+
+static Datum
+seat_array(const HoldRequest *request)
+{
+	Datum	   *elements = palloc(request->n_seats * sizeof(Datum));
+
+	for (int i = 0; i < request->n_seats; i++)
+		elements[i] = Int32GetDatum(request->seat[i]);
+	return PointerGetDatum(construct_array(elements, request->n_seats, INT4OID, 4, true,
+										   TYPALIGN_INT));
+}
+
+static Datum
+price_array(const HoldRequest *request)
+{
+	Datum	   *elements = palloc(request->n_seats * sizeof(Datum));
+
+	for (int i = 0; i < request->n_seats; i++)
+		elements[i] = Int64GetDatum(request->price[i]);
+	return PointerGetDatum(construct_array(elements, request->n_seats, INT8OID, 8,
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+pg_attribute_noreturn()
+static void
+key_conflict(void)
+{
+	ticket_error(ERROR_IDEMPOTENCY_CONFLICT, NULL, "Use a new key for a new request.",
+				 "the idempotency key was used with other arguments");
+}
+
+/* The answer to a call that was made before with the same key, if it was. */
+static bool
+answer_from_key(const HoldRequest *request, OwnerContext *owner, Datum *answer)
+{
+	Datum		args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
+	Int64GetDatum(request->performance.performance_id), seat_array(request)};
+	Datum		values[4];
+	bool		nulls[4];
+	bool		isnull;
+
+	if (plan_read_latest(&find_keyed_hold, args, NULL) == 0)
+		return false;
+	if (!DatumGetBool(result_datum(0, 5, &isnull)))
+		key_conflict();
+	for (int i = 0; i < 4; i++)
+		values[i] = result_datum(0, i + 1, &nulls[i]);
+	MemoryContextSwitchTo(owner->caller);
+	*answer = answer_row(&hold_answer, values, nulls);
+	return true;
+}
+
+static Datum
+write_hold(const HoldRequest *request, OwnerContext *owner)
+{
+	TimestampTz now = clock_now();
+	TimestampTz expires_at = now + request->performance.hold_us;
+	bool		queued = request->performance.queue_id != 0;
+	Datum		args[10] = {
+		Int64GetDatum(request->performance.performance_id), seat_array(request),
+		PointerGetDatum(request->user), price_array(request), Int64GetDatum(request->amount),
+		TimestampTzGetDatum(now), TimestampTzGetDatum(expires_at),
+		Int64GetDatum(request->performance.queue_id), Int64GetDatum(request->token.place),
+		PointerGetDatum(request->key)
+	};
+	char		nulls[10];
+	Datum		values[4];
+	bool		value_nulls[4] = {false};
+
+	memset(nulls, ' ', sizeof(nulls));
+	if (!queued)
+		nulls[7] = nulls[8] = 'n';
+	if (request->key == NULL)
+		nulls[9] = 'n';
+	if (plan_run(request->key ? &insert_keyed_hold : &insert_hold, args, nulls) == 0)
+		key_conflict();
+	/* A seat that went between the look and the lock. */
+	if (result_int64(0, 2) != request->n_seats)
+		seats_unavailable("One was taken a moment ago.");
+	pending_wake(expires_at);
+
+	values[0] = Int64GetDatum(result_int64(0, 1));
+	MemoryContextSwitchTo(owner->caller);
+	values[1] = CStringGetTextDatum("held");
+	values[2] = Int64GetDatum(request->amount);
+	values[3] = TimestampTzGetDatum(expires_at);
+	return answer_row(&hold_answer, values, value_nulls);
+}
+
+/*
+ * seat_hold(performance_id bigint, seat_ids int[], user_id text,
+ *			 token uuid default null, idempotency_key text default null)
+ * -> (reservation_id bigint, status text, amount bigint, expires_at timestamptz)
+ *
+ * Holds all of the seats for the performance's hold_interval, or none.  A hold
+ * on them that is over is ended on the spot.  With a key, the same call again
+ * gets the reservation of the first one, whatever became of it.
+ *
+ * Errors: 22023, TK001, TK002, TK005, TK006, TK008, TK011, TK012, TK013, TK014,
+ * TK016.
+ * Locks: advisory lock of user and performance (waits only for the same user's
+ * other call), advisory lock of each seat in ascending order (tried), a former
+ * reservation's row (tried), the new reservation, the seats' rows.
+ */
+Datum
+ticket_seat_hold(PG_FUNCTION_ARGS)
+{
+	HoldRequest request = {0};
+	int64		performance_id = arg_id(fcinfo, 0, "performance_id");
+	bool		has_token = !PG_ARGISNULL(3);
+	OwnerContext owner;
+	TimestampTz now;
+	Datum		answer;
+
+	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
+	request.user = arg_user(fcinfo, 2);
+	request.key = arg_key(fcinfo, 4);
+	refuse_standby();
+	if (!performance_get(performance_id, &request.performance))
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
+					 (long long) performance_id);
+	if (has_token && !token_decode(PG_GETARG_UUID_P(3), &request.token))
+		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
+					 "the token is not valid");
+
+	if (request.key)
+	{
+		lock_user(&request);
+		owner_begin(&owner);
+		if (answer_from_key(&request, &owner, &answer))
+		{
+			owner_end(&owner);
+			PG_RETURN_DATUM(answer);
+		}
+		owner_end(&owner);
+	}
+	now = clock_now();
+	check_sale_window(&request.performance, now);
+	if (request.performance.queue_id != 0)
+		check_admission(&request, has_token, now);
+	check_seats(&request, now);
+	lock_user(&request);
+	check_limit(&request, clock_now());
+	lock_seats(&request);
+
+	owner_begin(&owner);
+	for (int i = 0; i < request.n_former; i++)
+		if (!reservation_take_over(request.former[i]))
+			seats_unavailable("A hold that has ended is just being paid or tidied.");
+	answer = write_hold(&request, &owner);
+	owner_end(&owner);
+	PG_RETURN_DATUM(answer);
+}

@@ -1,0 +1,48 @@
+/*
+ * seat.h
+ *		What holding, paying and giving back share.
+ */
+#ifndef TICKET_SEAT_H
+#define TICKET_SEAT_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+/* A performance as its sale needs it; from a cache that follows the table. */
+typedef struct Performance
+{
+	int64		performance_id;
+	int64		queue_id;		/* 0: no waiting room */
+	TimestampTz starts_at;
+	TimestampTz sale_opens_at;	/* DT_NOBEGIN: at once */
+	TimestampTz sale_closes_at; /* DT_NOEND: when it begins */
+	int64		hold_us;
+	int			max_seats;
+} Performance;
+
+/* catalogue.c */
+extern void catalogue_init(void);
+extern bool performance_get(int64 performance_id, Performance *performance);
+extern int64 section_price(int64 section_id);
+
+/* reservation.c */
+extern bool reservation_take_over(int64 reservation_id);
+extern int	holds_expire(int max_count);
+extern TimestampTz holds_next_due(void);
+
+/* The seats of reservations in CTE r become free. */
+#define FREE_SEATS \
+	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL," \
+	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id" \
+	" AND seat.seat_id" EQ "ANY (r.seat_ids) AND seat.reservation_id" EQ "r.reservation_id)"
+
+/* An event about each reservation of CTE r; `more` adds to its figures. */
+#define RESERVATION_EVENT(type, more) \
+	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
+	" SELECT 'reservation', r.reservation_id::pg_catalog.text, " type "," \
+	" pg_catalog.jsonb_build_object('v', 1, 'reservation_id', r.reservation_id," \
+	" 'performance_id', r.performance_id, 'user_id', r.user_id, 'seat_ids', r.seat_ids," \
+	" 'amount', r.amount" more ") FROM r)"
+
+#endif							/* TICKET_SEAT_H */

@@ -1,0 +1,79 @@
+/*
+ * ticket.c
+ *		Module start and settings.
+ */
+#include "ticket.h"
+
+#include <float.h>
+#include <limits.h>
+
+#include "load.h"
+#include "memory.h"
+#include "miscadmin.h"
+#include "pending.h"
+#include "relation.h"
+#include "seat.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+int			ticket_max_queues = 128;
+int			ticket_max_waiting = 1000000;
+double		ticket_clock_offset = 0;
+char	   *ticket_user_claim = NULL;
+bool		ticket_http_errors = false;
+
+PG_FUNCTION_INFO_V1(ticket_require_preload);
+
+/* require_preload() -> void; TK014 unless shared memory is there. */
+Datum
+ticket_require_preload(PG_FUNCTION_ARGS)
+{
+	memory_require();
+	PG_RETURN_VOID();
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("ticket.max_queues",
+							"Waiting rooms that shared memory has slots for, over all databases.",
+							NULL, &ticket_max_queues, 128, 1, 100000, PGC_POSTMASTER, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("ticket.max_waiting",
+							"Places of waiting and active tickets that shared memory holds, over all queues.",
+							"Each takes about 17 bytes.", &ticket_max_waiting, 1000000, 1,
+							1000000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("ticket.clock_offset",
+							 "Moves the clock of the sale, for tests and rehearsals.", NULL,
+							 &ticket_clock_offset, 0, -3.2e13, 3.2e13, PGC_SUSET, GUC_UNIT_MS,
+							 NULL, NULL, NULL);
+	DefineCustomStringVariable("ticket.user_claim",
+							   "Setting that holds the authenticated user, for example request.jwt.claims.sub.",
+							   "When set, a user_id that differs from it is refused.",
+							   &ticket_user_claim, "", PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("ticket.http_errors",
+							 "Sends errors as SQLSTATE PTnnn, which PostgREST turns into an HTTP status.",
+							 NULL, &ticket_http_errors, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("ticket");
+}
+
+/*
+ * Without shared_preload_libraries there is no shared memory; the functions
+ * say so one by one, so that a wrong configuration does not keep anybody from
+ * looking at tables.
+ */
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	define_settings();
+	memory_init();
+	pending_init();
+	relation_init();
+	load_init();
+	catalogue_init();
+}

@@ -1,0 +1,78 @@
+/*
+ * ticket.h
+ *		What every file of the extension shares: settings, errors, arguments,
+ *		the clock.
+ */
+#ifndef TICKET_H
+#define TICKET_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* ---------- settings (ticket.c) ---------- */
+
+extern int	ticket_max_queues;
+extern int	ticket_max_waiting;
+extern double ticket_clock_offset;	/* milliseconds */
+extern char *ticket_user_claim;
+extern bool ticket_http_errors;
+
+/* ---------- errors (error.c) ---------- */
+
+typedef enum TicketError
+{
+	ERROR_TOKEN_INVALID,
+	ERROR_NOT_ADMITTED,
+	ERROR_QUEUE_CLOSED,
+	ERROR_QUEUE_FULL,
+	ERROR_NOT_FOUND,
+	ERROR_SEAT_UNAVAILABLE,
+	ERROR_HOLD_EXPIRED,
+	ERROR_LIMIT_REACHED,
+	ERROR_WRONG_STATE,
+	ERROR_POINTS_SHORT,
+	ERROR_IDEMPOTENCY_CONFLICT,
+	ERROR_SALE_CLOSED,
+	ERROR_IDENTITY_MISMATCH,
+	ERROR_NOT_LOADED,
+	ERROR_TWO_PHASE_REFUSED,
+	ERROR_STANDBY,
+	ERROR_SCHEDULER_MISSING,
+	ERROR_BUSY,
+	ERROR_BAD_ARGUMENT,
+	NUM_TICKET_ERRORS
+} TicketError;
+
+/*
+ * Raises one of them.  detail and hint may be NULL; text is made with
+ * psprintf, so never call this while holding an LWLock or a spinlock.
+ */
+extern void ticket_error(TicketError code, const char *detail, const char *hint,
+						 const char *fmt,...)
+			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+
+/* ---------- arguments (argument.c) ---------- */
+
+extern text *arg_user(FunctionCallInfo fcinfo, int argno);
+extern text *arg_key(FunctionCallInfo fcinfo, int argno);
+extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);
+extern int64 arg_amount(FunctionCallInfo fcinfo, int argno, const char *name);
+extern int	arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null);
+extern text *arg_name(FunctionCallInfo fcinfo, int argno, const char *name);
+extern int32 arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max);
+extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *name);
+extern TimestampTz arg_time(FunctionCallInfo fcinfo, int argno, const char *name);
+extern int32 *arg_seats(FunctionCallInfo fcinfo, int argno, int *count);
+extern const char *text_show(const text *t);
+
+/* ---------- the clock (clock.c) ---------- */
+
+extern TimestampTz clock_now(void);
+extern int64 interval_us(const Interval *span);
+extern Interval *us_interval(int64 us);
+
+#endif							/* TICKET_H */
