@@ -24,7 +24,7 @@ void
 agenda_create(int capacity)
 {
 	allocated = capacity;
-	heap = malloc(sizeof(Entry) * (size_t)allocated);
+	heap = malloc(sizeof(Entry) * (size_t) allocated);
 	if (heap == NULL)
 		die("out of memory");
 }
@@ -37,7 +37,7 @@ agenda_plan(Fan *fan, int64_t due)
 	if (used == allocated)
 	{
 		allocated *= 2;
-		heap = realloc(heap, sizeof(Entry) * (size_t)allocated);
+		heap = realloc(heap, sizeof(Entry) * (size_t) allocated);
 		if (heap == NULL)
 			die("out of memory");
 	}

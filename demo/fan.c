@@ -15,17 +15,17 @@
 #include "rush.h"
 
 /* One fan in a hundred does it, times ... */
-#define PCT_IMPATIENT 2	   /* gives up waiting; every second silently */
-#define PCT_RELEASES 3	   /* lets go of the seats he holds */
-#define PCT_WALKS_AWAY 2   /* leaves his hold to end by itself */
-#define PCT_CANCELS 3	   /* cancels soon after paying */
+#define PCT_IMPATIENT 2 /* gives up waiting; every second silently */
+#define PCT_RELEASES 3 /* lets go of the seats he holds */
+#define PCT_WALKS_AWAY 2 /* leaves his hold to end by itself */
+#define PCT_CANCELS 3 /* cancels soon after paying */
 #define PCT_CLICKS_TWICE 1 /* pays again at once */
-#define PCT_EARLY 75	   /* comes in the first, steep wave */
+#define PCT_EARLY 75 /* comes in the first, steep wave */
 
-#define WAVE (12 * SEC)		  /* the first wave; half of it in 3 s */
+#define WAVE (12 * SEC) /* the first wave; half of it in 3 s */
 #define STRAGGLERS (25 * SEC) /* the others come evenly over this */
-#define MAX_LOOKS 8			  /* times he looks for seats in vain */
-#define FAREWELL (2 * SEC)	  /* sold out: all leave within this */
+#define MAX_LOOKS 8 /* times he looks for seats in vain */
+#define FAREWELL (2 * SEC) /* sold out: all leave within this */
 
 const char *const call_names[NCALLS] = {
 	[CALL_ENQUEUE] = "ticket_enqueue",
@@ -72,8 +72,8 @@ random_fraction(void)
 	random_state ^= random_state >> 12;
 	random_state ^= random_state << 25;
 	random_state ^= random_state >> 27;
-	return (double)((random_state * UINT64_C(0x2545F4914F6CDD1D)) >> 11) /
-		   (double)(UINT64_C(1) << 53);
+	return (double) ((random_state * UINT64_C(0x2545F4914F6CDD1D)) >> 11) /
+		   (double) (UINT64_C(1) << 53);
 }
 
 static bool
@@ -85,21 +85,21 @@ chance(double percent)
 static int64_t
 between(int64_t least, int64_t most)
 {
-	return least + (int64_t)(random_fraction() * (double)(most - least));
+	return least + (int64_t) (random_fraction() * (double) (most - least));
 }
 
 /* What he does next, and when. */
 static void
 go(Fan *fan, Call next, int64_t due)
 {
-	fan->next = (uint8_t)next;
+	fan->next = (uint8_t) next;
 	agenda_plan(fan, due);
 }
 
 static void
 finish(Fan *fan, Outcome outcome)
 {
-	fan->outcome = (uint8_t)outcome;
+	fan->outcome = (uint8_t) outcome;
 	fan->due = -1;
 	outcomes[outcome]++;
 	fans_about--;
@@ -109,7 +109,7 @@ finish(Fan *fan, Outcome outcome)
 static void
 leave(Fan *fan, Outcome outcome, int64_t due)
 {
-	fan->outcome = (uint8_t)outcome;
+	fan->outcome = (uint8_t) outcome;
 	go(fan, CALL_LEAVE, due);
 }
 
@@ -117,7 +117,7 @@ void
 fans_create(int64_t now)
 {
 	random_state = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
-	fans = calloc((size_t)options.fans, sizeof(Fan));
+	fans = calloc((size_t) options.fans, sizeof(Fan));
 	if (fans == NULL)
 		die("out of memory");
 	agenda_create(options.fans * 2);
@@ -131,11 +131,11 @@ fans_create(int64_t now)
 
 		fan->want = party < 0.20 ? 1 : party < 0.70 ? 2 : party < 0.85 ? 3 : 4;
 		if (chance(PCT_IMPATIENT))
-			fan->patience = (uint8_t)between(1, 4);
+			fan->patience = (uint8_t) between(1, 4);
 		if (chance(PCT_EARLY))
-			go(fan, CALL_ENQUEUE, now + (int64_t)(when * when * WAVE));
+			go(fan, CALL_ENQUEUE, now + (int64_t) (when * when * WAVE));
 		else
-			go(fan, CALL_ENQUEUE, now + (int64_t)(when * STRAGGLERS));
+			go(fan, CALL_ENQUEUE, now + (int64_t) (when * STRAGGLERS));
 	}
 }
 
@@ -163,8 +163,7 @@ fans_sold_out(int64_t now)
 			finish(fan, OUT_SOLD_OUT);
 		else if (fan->next == CALL_STATUS)
 			leave(fan, OUT_SOLD_OUT, now + between(0, FAREWELL));
-		else if (fan->next == CALL_SECTIONS || fan->next == CALL_SEATS ||
-				 fan->next == CALL_HOLD)
+		else if (fan->next == CALL_SECTIONS || fan->next == CALL_SEATS || fan->next == CALL_HOLD)
 			leave(fan, OUT_EMPTY_HANDED, now + between(0, FAREWELL));
 	}
 }
@@ -188,7 +187,7 @@ put(char *arg, const char *fmt, ...)
 static void
 put_user(char *arg, const Fan *fan)
 {
-	put(arg, "fan-%d", (int)(fan - fans) + 1);
+	put(arg, "fan-%d", (int) (fan - fans) + 1);
 }
 
 static void
@@ -197,19 +196,19 @@ put_seats(char *arg, const Fan *fan)
 	int len = 0;
 
 	for (int i = 0; i < fan->nseats; i++)
-		len += snprintf(arg + len, (size_t)(ARG_SIZE - len), "%c%d", i == 0 ? '{' : ',',
+		len += snprintf(arg + len, (size_t) (ARG_SIZE - len), "%c%d", i == 0 ? '{' : ',',
 						fan->seats[i]);
-	snprintf(arg + len, (size_t)(ARG_SIZE - len), "}");
+	snprintf(arg + len, (size_t) (ARG_SIZE - len), "}");
 }
 
 /* Fills in the arguments of the call he is about to make; how many. */
 int
 fan_arguments(const Fan *fan, char args[MAX_ARGS][ARG_SIZE])
 {
-	switch ((Call)fan->next)
+	switch ((Call) fan->next)
 	{
 		case CALL_ENQUEUE:
-			put(args[0], "%lld", (long long)options.queue_id);
+			put(args[0], "%lld", (long long) options.queue_id);
 			put_user(args[1], fan);
 			return 2;
 		case CALL_STATUS:
@@ -217,27 +216,27 @@ fan_arguments(const Fan *fan, char args[MAX_ARGS][ARG_SIZE])
 			put(args[0], "%s", fan->token);
 			return 1;
 		case CALL_SECTIONS:
-			put(args[0], "%lld", (long long)options.performance_id);
+			put(args[0], "%lld", (long long) options.performance_id);
 			return 1;
 		case CALL_SEATS:
-			put(args[0], "%lld", (long long)options.performance_id);
+			put(args[0], "%lld", (long long) options.performance_id);
 			put(args[1], "%d", fan->section);
 			return 2;
 		case CALL_HOLD:
-			put(args[0], "%lld", (long long)options.performance_id);
+			put(args[0], "%lld", (long long) options.performance_id);
 			put_seats(args[1], fan);
 			put_user(args[2], fan);
 			put(args[3], "%s", fan->token);
 			return 4;
 		case CALL_RELEASE:
 		case CALL_CANCEL:
-			put(args[0], "%lld", (long long)fan->reservation);
+			put(args[0], "%lld", (long long) fan->reservation);
 			put_user(args[1], fan);
 			return 2;
 		case CALL_PAY:
-			put(args[0], "%lld", (long long)fan->reservation);
+			put(args[0], "%lld", (long long) fan->reservation);
 			put_user(args[1], fan);
-			put(args[2], "pay-%lld", (long long)fan->reservation);
+			put(args[2], "pay-%lld", (long long) fan->reservation);
 			return 3;
 		case NCALLS:
 			break;
@@ -315,7 +314,7 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 		free_seats += number_at(res, i, 1);
 		if (best && number_at(res, i, 1) >= fan->want)
 		{
-			fan->section = (int)number_at(res, i, 0);
+			fan->section = (int) number_at(res, i, 0);
 			go(fan, CALL_SEATS, now + between(200 * MSEC, 800 * MSEC));
 			return;
 		}
@@ -332,7 +331,7 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 		nth -= number_at(res, i, 1);
 		if (nth < 0)
 		{
-			fan->section = (int)number_at(res, i, 0);
+			fan->section = (int) number_at(res, i, 0);
 			break;
 		}
 	}
@@ -366,7 +365,7 @@ choose_seats(Fan *fan, const PGresult *res, int64_t now)
 		return;
 	}
 
-	first = (int)(far * far * (rows - want + 1));
+	first = (int) (far * far * (rows - want + 1));
 	for (int i = 0; i < rows; i++)
 	{
 		int at = (first + i) % rows;
@@ -378,8 +377,8 @@ choose_seats(Fan *fan, const PGresult *res, int64_t now)
 		}
 	}
 	for (int i = 0; i < want; i++)
-		fan->seats[i] = (int)number_at(res, first + i, 0);
-	fan->nseats = (uint8_t)want;
+		fan->seats[i] = (int) number_at(res, first + i, 0);
+	fan->nseats = (uint8_t) want;
 	go(fan, CALL_HOLD, now + between(300 * MSEC, 1500 * MSEC));
 }
 
@@ -409,8 +408,8 @@ got_payment(Fan *fan, const PGresult *res, int64_t now)
 	if (amount != fan->amount || (fan->payment != 0 && fan->payment != payment))
 		die("fan-%d: reservation %lld held for %lld, paid by %lld, then by %lld"
 			" for %lld",
-			(int)(fan - fans) + 1, (long long)fan->reservation, (long long)fan->amount,
-			(long long)fan->payment, (long long)payment, (long long)amount);
+			(int) (fan - fans) + 1, (long long) fan->reservation, (long long) fan->amount,
+			(long long) fan->payment, (long long) payment, (long long) amount);
 
 	if (fan->payment == 0)
 	{
@@ -449,14 +448,14 @@ got_refund(Fan *fan)
 static void
 refused(Fan *fan, const char *sqlstate, int64_t now)
 {
-	Call call = (Call)fan->next;
+	Call call = (Call) fan->next;
 
 	if (strcmp(sqlstate, "TK018") == 0 || strcmp(sqlstate, "40001") == 0)
 		go(fan, call, now + between(50 * MSEC, 200 * MSEC));
 	else if (call == CALL_LEAVE)
-		finish(fan, (Outcome)fan->outcome);
+		finish(fan, (Outcome) fan->outcome);
 	else if (call == CALL_RELEASE)
-		leave(fan, (Outcome)fan->outcome, now);
+		leave(fan, (Outcome) fan->outcome, now);
 	else if (call == CALL_CANCEL)
 	{
 		cancels_planned--;
@@ -481,7 +480,7 @@ refused(Fan *fan, const char *sqlstate, int64_t now)
 void
 fan_answered(Fan *fan, const PGresult *res, int64_t now)
 {
-	Call call = (Call)fan->next;
+	Call call = (Call) fan->next;
 
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
 	{
@@ -500,7 +499,7 @@ fan_answered(Fan *fan, const PGresult *res, int64_t now)
 			in_line(fan, res, now);
 			break;
 		case CALL_LEAVE:
-			finish(fan, (Outcome)fan->outcome);
+			finish(fan, (Outcome) fan->outcome);
 			break;
 		case CALL_SECTIONS:
 			choose_section(fan, res, now);
@@ -512,7 +511,7 @@ fan_answered(Fan *fan, const PGresult *res, int64_t now)
 			got_hold(fan, res, now);
 			break;
 		case CALL_RELEASE:
-			leave(fan, (Outcome)fan->outcome, now);
+			leave(fan, (Outcome) fan->outcome, now);
 			break;
 		case CALL_PAY:
 			got_payment(fan, res, now);

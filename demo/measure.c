@@ -63,14 +63,14 @@ static int64_t progress_at;
 static int
 bucket_of(int64_t usec)
 {
-	uint64_t value = usec < 0 ? 0 : (uint64_t)usec;
+	uint64_t value = usec < 0 ? 0 : (uint64_t) usec;
 	int octave;
 	int bucket;
 
 	if (value < SUB_BUCKETS)
-		return (int)value;
+		return (int) value;
 	octave = 63 - __builtin_clzll(value) - SUB_BITS;
-	bucket = (octave + 1) * SUB_BUCKETS + (int)(value >> octave) - SUB_BUCKETS;
+	bucket = (octave + 1) * SUB_BUCKETS + (int) (value >> octave) - SUB_BUCKETS;
 	return bucket < OCTAVES * SUB_BUCKETS ? bucket : OCTAVES * SUB_BUCKETS - 1;
 }
 
@@ -97,7 +97,7 @@ histogram_add(Histogram *h, int64_t usec)
 static int64_t
 percentile(const Histogram *h, double percent)
 {
-	int64_t rank = (int64_t)((double)h->count * percent / 100);
+	int64_t rank = (int64_t) ((double) h->count * percent / 100);
 	int64_t seen = 0;
 
 	for (int i = 0; i < OCTAVES * SUB_BUCKETS; i++)
@@ -208,13 +208,13 @@ void
 sample_add(const Sample *sample, int64_t now)
 {
 	if (now > sampled_at)
-		calls_per_s = (double)(total_calls - sampled_calls) * (double)SEC /
-					  (double)(now - sampled_at);
+		calls_per_s =
+			(double) (total_calls - sampled_calls) * (double) SEC / (double) (now - sampled_at);
 	sampled_at = now;
 	sampled_calls = total_calls;
 	fprintf(csv, "%.3f,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%.0f\n",
-			(double)(now - started) / (double)SEC, sample->waiting, sample->active,
-			sample->held, sample->sold, calls_per_s);
+			(double) (now - started) / (double) SEC, sample->waiting, sample->active, sample->held,
+			sample->sold, calls_per_s);
 }
 
 void
@@ -233,11 +233,10 @@ progress_show(const Sample *sample, int64_t now)
 	if (!terminal && now < progress_at)
 		return;
 	progress_at += SEC;
-	printf("%s%5.1f s  waiting %6" PRId64 "  active %5" PRId64 "  held %5" PRId64
-		   "  sold %6" PRId64 "  %6.0f calls/s%s",
-		   terminal ? "\r" : "", (double)(now - started) / (double)SEC, sample->waiting,
-		   sample->active, sample->held, sample->sold, calls_per_s,
-		   terminal ? "\033[K" : "\n");
+	printf("%s%5.1f s  waiting %6" PRId64 "  active %5" PRId64 "  held %5" PRId64 "  sold %6" PRId64
+		   "  %6.0f calls/s%s",
+		   terminal ? "\r" : "", (double) (now - started) / (double) SEC, sample->waiting,
+		   sample->active, sample->held, sample->sold, calls_per_s, terminal ? "\033[K" : "\n");
 	fflush(stdout);
 }
 
@@ -256,18 +255,18 @@ static void
 print_time(int64_t usec)
 {
 	if (usec < 10 * MSEC)
-		printf("%8.2f ms", (double)usec / (double)MSEC);
+		printf("%8.2f ms", (double) usec / (double) MSEC);
 	else if (usec < 10 * SEC)
-		printf("%8.0f ms", (double)usec / (double)MSEC);
+		printf("%8.0f ms", (double) usec / (double) MSEC);
 	else
-		printf("%8.1f s ", (double)usec / (double)SEC);
+		printf("%8.1f s ", (double) usec / (double) SEC);
 }
 
 static void
 print_calls(void)
 {
-	printf("\n%-20s %9s %8s %11s %11s %11s %11s\n", "function", "calls", "refused",
-		   "p50   ", "p95   ", "p99   ", "max   ");
+	printf("\n%-20s %9s %8s %11s %11s %11s %11s\n", "function", "calls", "refused", "p50   ",
+		   "p95   ", "p99   ", "max   ");
 	for (int i = 0; i < NCALLS; i++)
 	{
 		const Histogram *h = &call_times[i];
@@ -291,8 +290,8 @@ print_errors(void)
 {
 	printf("\nrefusals, each with its SQLSTATE\n");
 	for (int i = 0; i < nerrors; i++)
-		printf("  %-20s %s %-24s %9" PRId64 "\n", call_names[errors[i].call],
-			   errors[i].sqlstate, error_name(errors[i].sqlstate), errors[i].count);
+		printf("  %-20s %s %-24s %9" PRId64 "\n", call_names[errors[i].call], errors[i].sqlstate,
+			   error_name(errors[i].sqlstate), errors[i].count);
 	if (nerrors == 0)
 		printf("  none\n");
 }
@@ -317,8 +316,8 @@ print_fans(void)
 	printf("\n%d fans\n", options.fans);
 	for (int i = OUT_NONE + 1; i < NOUTCOMES; i++)
 	{
-		if (fans_with_outcome((Outcome)i) > 0)
-			printf("  %-32s %8" PRId64 "\n", said[i], fans_with_outcome((Outcome)i));
+		if (fans_with_outcome((Outcome) i) > 0)
+			printf("  %-32s %8" PRId64 "\n", said[i], fans_with_outcome((Outcome) i));
 	}
 	if (fans_about > 0)
 		printf("  %-32s %8d\n", "still about", fans_about);
@@ -336,8 +335,8 @@ void
 summary_print(const Sample *sample, int64_t ended)
 {
 	const Acknowledged *ack = &acknowledged;
-	double selling = (double)(ack->last_payment_at - started) / (double)SEC;
-	double lasted = (double)(ended - started) / (double)SEC;
+	double selling = (double) (ack->last_payment_at - started) / (double) SEC;
+	double lasted = (double) (ended - started) / (double) SEC;
 
 	print_calls();
 	print_errors();
@@ -348,11 +347,11 @@ summary_print(const Sample *sample, int64_t ended)
 		   sample->seats);
 	if (ack->payments > 0)
 		printf("  tickets sold per second     %.0f (the last one after %.1f s)\n",
-			   (double)ack->seats_paid / selling, selling);
-	printf("  payments                    %" PRId64 " for %" PRId64 " points\n",
-		   ack->payments, ack->points_paid);
-	printf("  cancelled                   %" PRId64 ", %" PRId64 " points back\n",
-		   ack->cancels, ack->points_refunded);
+			   (double) ack->seats_paid / selling, selling);
+	printf("  payments                    %" PRId64 " for %" PRId64 " points\n", ack->payments,
+		   ack->points_paid);
+	printf("  cancelled                   %" PRId64 ", %" PRId64 " points back\n", ack->cancels,
+		   ack->points_refunded);
 	printf("  calls per second            %.0f over %.1f s, %" PRId64 " calls\n",
-		   (double)total_calls / lasted, lasted, total_calls);
+		   (double) total_calls / lasted, lasted, total_calls);
 }

@@ -28,9 +28,9 @@
 #define SAMPLE_SHARE 5 /* sampling may take a fifth of the time */
 
 /* The only SQL here that is not a fan's. */
-#define SAMPLE_SQL                                                                         \
-	"SELECT q.waiting, q.active, s.held, s.sold, s.seats"                                  \
-	" FROM ticket.queue_stats q, ticket.sale_stats s"                                      \
+#define SAMPLE_SQL                                                                                 \
+	"SELECT q.waiting, q.active, s.held, s.sold, s.seats"                                          \
+	" FROM ticket.queue_stats q, ticket.sale_stats s"                                              \
 	" WHERE q.queue_id = $1 AND s.performance_id = $2"
 #define BALANCES_SQL "SELECT coalesce(sum(balance), 0)::bigint FROM ticket.account"
 #define ERROR_NAMES_SQL "SELECT sqlstate, name FROM ticket.error_codes"
@@ -87,13 +87,13 @@ clock_now(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * SEC + ts.tv_nsec / 1000;
+	return (int64_t) ts.tv_sec * SEC + ts.tv_nsec / 1000;
 }
 
 static void
 interrupt(int signo)
 {
-	(void)signo;
+	(void) signo;
 	interrupted = 1;
 }
 
@@ -151,7 +151,7 @@ connect_all(void)
 	error_name_add("22023", "bad_argument");
 	error_name_add("40001", "serialization_failure");
 
-	clients = calloc((size_t)options.clients, sizeof(Client));
+	clients = calloc((size_t) options.clients, sizeof(Client));
 	if (clients == NULL)
 		die("out of memory");
 	for (int i = 0; i < options.clients; i++)
@@ -224,7 +224,7 @@ static void
 read_answer(Client *client)
 {
 	Fan *fan = client->fan;
-	Call call = (Call)fan->next;
+	Call call = (Call) fan->next;
 	int64_t now;
 
 	if (!answer_complete(client->conn, &client->answer))
@@ -330,7 +330,7 @@ wait_for_something(struct pollfd *fds)
 	if (!monitor.asking && monitor.due < due)
 		due = monitor.due;
 	wait = due <= now ? 0 : (due - now + MSEC - 1) / MSEC;
-	if (poll(fds, (nfds_t)options.clients + 1, (int)wait) < 0 && errno != EINTR)
+	if (poll(fds, (nfds_t) options.clients + 1, (int) wait) < 0 && errno != EINTR)
 		die("poll failed: %s", strerror(errno));
 }
 
@@ -341,7 +341,7 @@ wait_for_something(struct pollfd *fds)
 static bool
 run_rush(int64_t start)
 {
-	struct pollfd *fds = calloc((size_t)options.clients + 1, sizeof(*fds));
+	struct pollfd *fds = calloc((size_t) options.clients + 1, sizeof(*fds));
 	int64_t deadline = start + options.limit_s * SEC;
 	int64_t gone_at = -1; /* since when nobody is left */
 	bool sold_out = false;
@@ -368,15 +368,14 @@ run_rush(int64_t start)
 			gone_at = -1;
 		else if (gone_at < 0)
 			gone_at = clock_now();
-		if (fds[options.clients].fd < 0 || fds[options.clients].revents == 0 ||
-			!read_sample())
+		if (fds[options.clients].fd < 0 || fds[options.clients].revents == 0 || !read_sample())
 			continue;
 		if (!sold_out && sold_for_good())
 		{
 			sold_out = true;
 			progress_end();
 			printf("sold out after %.1f s: %d fans are told\n",
-				   (double)(clock_now() - start) / (double)SEC, fans_about);
+				   (double) (clock_now() - start) / (double) SEC, fans_about);
 			fans_sold_out(clock_now());
 		}
 		if (gone_at >= 0 && monitor.sent >= gone_at && monitor.latest.held == 0)
@@ -393,8 +392,7 @@ agree(const char *what, int64_t told, int64_t stored)
 	if (told == stored)
 		printf("  ok      %s: %" PRId64 "\n", what, told);
 	else
-		printf("  NOT OK  %s: %" PRId64 " told, %" PRId64 " in the tables\n", what, told,
-			   stored);
+		printf("  NOT OK  %s: %" PRId64 " told, %" PRId64 " in the tables\n", what, told, stored);
 	return told == stored;
 }
 
@@ -420,7 +418,7 @@ number_option(const char *text, int least)
 
 	if (*text == '\0' || *end != '\0' || value < least || value > INT_MAX / 4)
 		die("not a number from %d on: \"%s\"", least, text);
-	return (int)value;
+	return (int) value;
 }
 
 static void
@@ -454,7 +452,7 @@ read_options(int argc, char **argv)
 				options.limit_s = number_option(optarg, 1);
 				break;
 			case 's':
-				options.seed = (uint64_t)number_option(optarg, 1);
+				options.seed = (uint64_t) number_option(optarg, 1);
 				break;
 			case 'o':
 				options.csv_path = optarg;

@@ -15,9 +15,9 @@
 
 #include <libpq-fe.h>
 
-#define MAX_WANT 4	  /* most seats one fan buys */
-#define MAX_ARGS 4	  /* most arguments of one call */
-#define ARG_SIZE 64	  /* longest argument, as text */
+#define MAX_WANT 4 /* most seats one fan buys */
+#define MAX_ARGS 4 /* most arguments of one call */
+#define ARG_SIZE 64 /* longest argument, as text */
 #define TOKEN_SIZE 37 /* a uuid as text, with its NUL */
 
 #define MSEC INT64_C(1000)
@@ -43,22 +43,22 @@ typedef enum Outcome
 {
 	OUT_NONE, /* still about */
 	OUT_BOUGHT,
-	OUT_CANCELLED,	  /* paid, then gave the seats back */
-	OUT_RELEASED,	  /* held seats and let them go */
-	OUT_SHORT,		  /* had too few points */
-	OUT_WALKED_AWAY,  /* held seats and was not heard of again */
+	OUT_CANCELLED, /* paid, then gave the seats back */
+	OUT_RELEASED, /* held seats and let them go */
+	OUT_SHORT, /* had too few points */
+	OUT_WALKED_AWAY, /* held seats and was not heard of again */
 	OUT_EMPTY_HANDED, /* in the shop, found nothing left */
-	OUT_LEFT,		  /* gave up waiting and said so */
-	OUT_SILENT,		  /* gave up waiting without a word */
-	OUT_TOO_SLOW,	  /* his turn was over before he had paid */
-	OUT_SOLD_OUT,	  /* still waiting when the last seat went */
-	OUT_TURNED_AWAY,  /* refused: queue full or closed, ... */
+	OUT_LEFT, /* gave up waiting and said so */
+	OUT_SILENT, /* gave up waiting without a word */
+	OUT_TOO_SLOW, /* his turn was over before he had paid */
+	OUT_SOLD_OUT, /* still waiting when the last seat went */
+	OUT_TURNED_AWAY, /* refused: queue full or closed, ... */
 	NOUTCOMES
 } Outcome;
 
 typedef struct Fan
 {
-	int64_t due;  /* when he acts next; -1: nothing planned */
+	int64_t due; /* when he acts next; -1: nothing planned */
 	int64_t came; /* when he got in line */
 	int64_t reservation;
 	int64_t payment;
@@ -66,20 +66,20 @@ typedef struct Fan
 	int section;
 	int seats[MAX_WANT];
 	char token[TOKEN_SIZE];
-	uint8_t next;	  /* Call he makes when due, or is making */
-	uint8_t outcome;  /* Outcome; set before a last LEAVE, too */
-	uint8_t want;	  /* seats he would like */
-	uint8_t nseats;	  /* seats he picked */
-	uint8_t looks;	  /* times he looked for seats so far */
+	uint8_t next; /* Call he makes when due, or is making */
+	uint8_t outcome; /* Outcome; set before a last LEAVE, too */
+	uint8_t want; /* seats he would like */
+	uint8_t nseats; /* seats he picked */
+	uint8_t looks; /* times he looked for seats so far */
 	uint8_t patience; /* polls until he gives up; 0: never */
-	bool in_shop;	  /* admitted */
-	bool calling;	  /* a call of his is under way */
+	bool in_shop; /* admitted */
+	bool calling; /* a call of his is under way */
 } Fan;
 
 /* Command line. */
 typedef struct Options
 {
-	const char *fans_conninfo;	  /* the shop's role */
+	const char *fans_conninfo; /* the shop's role */
 	const char *monitor_conninfo; /* may read tables */
 	int fans;
 	int clients;
@@ -121,7 +121,7 @@ extern const char *const call_names[NCALLS];
 extern const char *const call_sql[NCALLS];
 extern Fan *fans;
 extern Acknowledged acknowledged;
-extern int fans_about;		/* fans without an outcome, or leaving */
+extern int fans_about; /* fans without an outcome, or leaving */
 extern int cancels_planned; /* fans who paid and are about to cancel */
 extern void fans_create(int64_t now);
 extern int fan_arguments(const Fan *fan, char args[MAX_ARGS][ARG_SIZE]);

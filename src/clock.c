@@ -2,6 +2,9 @@
  * clock.c
  *		The one place where the time is read.
  */
+#include "postgres.h"
+
+#include "memory.h"
 #include "ticket.h"
 
 PG_FUNCTION_INFO_V1(ticket_clock);
@@ -35,10 +38,12 @@ us_interval(int64 us)
 /*
  * clock() -> timestamptz
  *
- * clock_now() for SQL.  No locks, no errors.
+ * clock_now() for SQL.  Errors: TK014 (so does all that is written in SQL and
+ * reads the time).  No locks.
  */
 Datum
 ticket_clock(PG_FUNCTION_ARGS)
 {
+	memory_require();
 	PG_RETURN_TIMESTAMPTZ(clock_now());
 }

@@ -68,7 +68,7 @@ pending_any(void)
 void
 pending_reserve(int n)
 {
-	if (n_changes + n > max_changes)
+	if (changes == NULL || n_changes + n > max_changes)
 	{
 		int			size = Max(n_changes + n, Max(8, max_changes * 2));
 

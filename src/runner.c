@@ -2,7 +2,7 @@
  * runner.c
  *		The clock of a database: run() and tick().
  *
- * A round promotes, expires tickets, tidies holds.  run() does rounds and
+ * A round tidies holds, expires tickets, promotes.  run() does rounds and
  * sleeps on its latch until the next thing is due; commits that make something
  * due earlier wake it (pending.c).  Nothing depends on it but the speed with
  * which a sale moves on.
@@ -33,8 +33,8 @@ PG_FUNCTION_INFO_V1(ticket_tick);
 
 /* Holds tidied in one transaction of run(). */
 #define HOLDS_PER_ROUND		1000
-/* No round follows another sooner than this, so that wake-ups gather. */
-#define MIN_PAUSE_US		2000
+/* Who is woken waits this long for more, so that wake-ups gather. */
+#define MIN_PAUSE_US		1000
 /* Nor later, as somebody may have moved the clock. */
 #define MAX_PAUSE_US		(1000 * 1000)
 /* After a round that failed. */
@@ -62,11 +62,11 @@ round_do(Round *round, int max_holds)
 	memset(round, 0, sizeof(Round));
 	queues_ready();
 	owner_begin(&owner);
+	round->expired_holds = holds_expire(max_holds);
+	round->more = round->expired_holds >= HOLDS_PER_ROUND;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 		queue_round(ids[i], &round->promoted, &round->expired_tickets);
-	round->expired_holds = holds_expire(max_holds);
-	round->more = round->expired_holds >= HOLDS_PER_ROUND;
 	owner_end(&owner);
 }
 
@@ -75,8 +75,8 @@ round_do(Round *round, int max_holds)
  *
  * One round, for those with a scheduler of their own.
  *
- * Errors: TK014, TK016.  Locks: as ticket_expire, ticket_promote and
- * seat_hold_expire, in that order, queue by queue.
+ * Errors: TK014, TK016.  Locks: as seat_hold_expire, then ticket_expire and
+ * ticket_promote queue by queue.
  */
 Datum
 ticket_tick(PG_FUNCTION_ARGS)
@@ -181,7 +181,6 @@ sleep_until_due(TimestampTz end)
 {
 	TimestampTz now = clock_now();
 	TimestampTz due;
-	long		ms;
 
 	database_set_wake(DT_NOEND);
 	ResetLatch(MyLatch);
@@ -192,15 +191,9 @@ sleep_until_due(TimestampTz end)
 	now = clock_now();
 	if (due <= now + MIN_PAUSE_US)
 		pg_usleep(Max(0, Min(due - now, MIN_PAUSE_US)));
-	else
-	{
-		ms = (due - now) / 1000;
-		if (ms > 0)
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-							 PG_WAIT_EXTENSION);
-		else
-			pg_usleep(due - now);
-	}
+	else if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					   Max(1, (due - now) / 1000), PG_WAIT_EXTENSION) & WL_LATCH_SET)
+		pg_usleep(MIN_PAUSE_US);
 	CHECK_FOR_INTERRUPTS();
 }
 
