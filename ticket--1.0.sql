@@ -326,6 +326,38 @@ COMMENT ON COLUMN ticket.outbox.aggregateid IS 'Which one';
 COMMENT ON COLUMN ticket.outbox.type IS 'What happened to it, for example reservation.held';
 COMMENT ON COLUMN ticket.outbox.payload IS 'The figures; v is the version of the format';
 
+/* ------------------------------------------------------------------ errors */
+
+CREATE FUNCTION ticket.error_code_list(
+	OUT sqlstate text, OUT name text, OUT http_status int, OUT meaning text
+) RETURNS SETOF record LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_error_code_list';
+COMMENT ON FUNCTION ticket.error_code_list() IS 'The rows of ticket.error_codes';
+
+CREATE FUNCTION ticket.raise_error(name text, message text, detail text DEFAULT NULL, hint text DEFAULT NULL)
+	RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_raise_error';
+COMMENT ON FUNCTION ticket.raise_error(text, text, text, text) IS
+	'Raises the error of that name (view error_codes)';
+
+CREATE FUNCTION ticket.check_argument(ok boolean, message text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF ok IS NOT TRUE THEN
+		PERFORM ticket.raise_error('bad_argument', message);
+	END IF;
+END $$;
+COMMENT ON FUNCTION ticket.check_argument(boolean, text) IS
+	'Raises 22023 with the message unless ok is true';
+
+CREATE FUNCTION ticket.check_found(ok boolean, message text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF ok IS NOT TRUE THEN
+		PERFORM ticket.raise_error('not_found', message);
+	END IF;
+END $$;
+COMMENT ON FUNCTION ticket.check_found(boolean, text) IS
+	'Raises TK005 with the message unless ok is true';
+
 /* ---------------------------------------------------------------- triggers */
 
 CREATE FUNCTION ticket.queue_follow() RETURNS trigger
@@ -356,8 +388,9 @@ CREATE TRIGGER catalogue_follow AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON 
 CREATE FUNCTION ticket.append_only() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RAISE EXCEPTION 'rows of %.% are only ever added', TG_TABLE_SCHEMA, TG_TABLE_NAME
-		USING ERRCODE = 'TK009', HINT = 'Correct the books with an entry of the opposite sign.';
+	PERFORM ticket.raise_error('wrong_state', format('rows of %I.%I are only ever added', TG_TABLE_SCHEMA, TG_TABLE_NAME),
+		hint => 'Correct the books with an entry of the opposite sign.');
+	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION ticket.append_only() IS 'Trigger: refuses to change what has been written';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ticket.ledger
@@ -369,8 +402,9 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ticket.ledger
 CREATE FUNCTION ticket.final_state() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RAISE EXCEPTION '% is final', OLD.status
-		USING ERRCODE = 'TK009', DETAIL = format('The row is of table %I.%I.', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+	PERFORM ticket.raise_error('wrong_state', format('%s is final', OLD.status),
+		format('The row is of table %I.%I.', TG_TABLE_SCHEMA, TG_TABLE_NAME));
+	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION ticket.final_state() IS 'Trigger: refuses to bring back what has ended';
 CREATE TRIGGER final_state BEFORE UPDATE OF status, ended_at ON ticket.queue_entry
@@ -452,30 +486,6 @@ COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, promotions a second';
 
 /* --------------------------------------------------------------- catalogue */
-
-/* Raises 22023 for an argument that no row may have. */
-CREATE FUNCTION ticket.check_argument(ok boolean, message text) RETURNS void
-	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF ok IS NOT TRUE THEN
-		RAISE EXCEPTION '%', message USING ERRCODE = CASE
-			WHEN current_setting('ticket.http_errors', true)::boolean THEN 'PT400' ELSE '22023' END;
-	END IF;
-END $$;
-COMMENT ON FUNCTION ticket.check_argument(boolean, text) IS
-	'Raises 22023 with the message unless ok is true';
-
-/* Raises TK005 where something was not found. */
-CREATE FUNCTION ticket.check_found(ok boolean, message text) RETURNS void
-	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF ok IS NOT TRUE THEN
-		RAISE EXCEPTION '%', message USING ERRCODE = CASE
-			WHEN current_setting('ticket.http_errors', true)::boolean THEN 'PT404' ELSE 'TK005' END;
-	END IF;
-END $$;
-COMMENT ON FUNCTION ticket.check_found(boolean, text) IS
-	'Raises TK005 with the message unless ok is true';
 
 CREATE FUNCTION ticket.venue_create(name text) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -755,15 +765,15 @@ DECLARE
 	job bigint;
 BEGIN
 	IF home IS NULL THEN
-		RAISE EXCEPTION 'pg_cron is not loaded' USING ERRCODE = 'TK017',
-			HINT = 'Install it, add pg_cron to shared_preload_libraries and restart the server; or call ticket.tick() from a scheduler of your own.';
+		PERFORM ticket.raise_error('scheduler_missing', 'pg_cron is not loaded',
+			hint => 'Install it, add pg_cron to shared_preload_libraries and restart the server; or call ticket.tick() from a scheduler of your own.');
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
-		RAISE EXCEPTION 'pg_cron is not in this database' USING ERRCODE = 'TK017',
-			DETAIL = format('cron.database_name is "%s", this is "%s".', home, current_database()),
-			HINT = CASE WHEN home = current_database() THEN 'CREATE EXTENSION pg_cron;'
+		PERFORM ticket.raise_error('scheduler_missing', 'pg_cron is not in this database',
+			format('cron.database_name is "%s", this is "%s".', home, current_database()),
+			CASE WHEN home = current_database() THEN 'CREATE EXTENSION pg_cron;'
 				ELSE format('In database "%s": SELECT cron.schedule_in_database(%L, ''* * * * *'', ''CALL ticket.run()'', %L);',
-					home, name, current_database()) END;
+					home, name, current_database()) END);
 	END IF;
 	EXECUTE 'SELECT cron.schedule($1, ''* * * * *'', ''CALL ticket.run()'')' INTO job USING name;
 	EXECUTE 'SELECT cron.schedule($1, ''17 * * * *'', $2)' USING name || ' (purge)',
@@ -789,12 +799,7 @@ END $$;
 COMMENT ON FUNCTION ticket.unschedule_jobs() IS
 	'Takes the jobs of schedule_jobs out of pg_cron; returns how many there were';
 
-/* ------------------------------------------------------------------ errors */
-
-CREATE FUNCTION ticket.error_code_list(
-	OUT sqlstate text, OUT name text, OUT http_status int, OUT meaning text
-) RETURNS SETOF record LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_error_code_list';
-COMMENT ON FUNCTION ticket.error_code_list() IS 'The rows of ticket.error_codes';
+/* ------------------------------------------------------------- error codes */
 
 CREATE VIEW ticket.error_codes AS SELECT sqlstate, name, http_status, meaning FROM ticket.error_code_list();
 COMMENT ON VIEW ticket.error_codes IS 'Every error the extension raises';

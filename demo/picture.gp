@@ -25,7 +25,7 @@ set style fill transparent solid 0.35 noborder
 set grid ytics lc rgb '#d0d0d0'
 set format y "%'.0f"
 set lmargin 11
-set rmargin 18
+set rmargin 22
 set key outside right center
 set yrange [0:*]
 set offsets 0, 0, graph 0.06, 0

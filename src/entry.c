@@ -187,7 +187,7 @@ static bool
 take_place(TicketView *view, TimestampTz now)
 {
 	Queue	   *queue;
-	bool		drain = false;
+	bool		closed = false;
 	bool		ok = false;
 
 	pending_reserve(1);
@@ -195,8 +195,8 @@ take_place(TicketView *view, TimestampTz now)
 	queue = queue_acquire(view->token.queue_id, LW_EXCLUSIVE);
 	if (queue == NULL)
 		no_such_queue(view->token.queue_id);
-	drain = queue->config.mode == MODE_DRAIN;
-	if (!drain)
+	closed = queue->config.mode == MODE_DRAIN || queue->dropping;
+	if (!closed)
 	{
 		queue_refill(queue, now);
 		view->token.place = queue_take_place(queue, 0, view->token.secret);
@@ -216,8 +216,8 @@ take_place(TicketView *view, TimestampTz now)
 		pending_join(queue, view->token.place, now);
 	}
 	queue_release(queue);
-	if (drain)
-		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain'.", NULL,
+	if (closed)
+		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain', or it is being deleted.", NULL,
 					 "queue %lld lets nobody new in", (long long) view->token.queue_id);
 	return ok;
 }

@@ -53,8 +53,6 @@ static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
 	"This server is a standby: it answers questions and changes nothing."},
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,
 	"pg_cron cannot be used from this database."},
-	[ERROR_BUSY] = {"TK018", "busy", 409,
-	"Another session is changing the same thing; the same call may succeed at once."},
 	[ERROR_BAD_ARGUMENT] = {"22023", "bad_argument", 400,
 	"An argument is missing or out of range."},
 };
@@ -104,7 +102,36 @@ ticket_error(TicketError code, const char *detail, const char *hint, const char 
 			 errmsg_internal("%s", message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
-	pg_unreachable();
+}
+
+PG_FUNCTION_INFO_V1(ticket_raise_error);
+
+/* A text argument as a C string, NULL for NULL. */
+static const char *
+text_or_null(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+/*
+ * raise_error(name text, message text, detail text default null,
+ *			   hint text default null) -> void
+ *
+ * ticket_error() for what is written in SQL.  Raises the error of that name,
+ * always; 22023 if there is none.  No locks.
+ */
+Datum
+ticket_raise_error(PG_FUNCTION_ARGS)
+{
+	const char *name = text_or_null(fcinfo, 0);
+	const char *message = text_or_null(fcinfo, 1);
+	int			code = 0;
+
+	while (code < NUM_TICKET_ERRORS && (name == NULL || strcmp(error_code[code].name, name) != 0))
+		code++;
+	if (code == NUM_TICKET_ERRORS || message == NULL)
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "no such error, or no message");
+	ticket_error(code, text_or_null(fcinfo, 2), text_or_null(fcinfo, 3), "%s", message);
 }
 
 PG_FUNCTION_INFO_V1(ticket_error_code_list);

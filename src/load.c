@@ -273,19 +273,15 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 		pending_new_queue(queue_id, &config);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 	{
-		Queue	   *queue = queue_acquire(queue_id, LW_SHARED);
-		int64		live = 0;
+		int64		live;
+		int			busy;
 
-		if (queue)
-		{
-			live = queue_line(queue)->n_waiting + queue->active;
-			queue_release(queue);
-		}
-		if (live > 0)
-			ticket_error(ERROR_WRONG_STATE, psprintf("%lld wait or are active.", (long long) live),
+		if (!pending_drop_queue(queue_id, &live, &busy))
+			ticket_error(ERROR_WRONG_STATE,
+						 psprintf("%lld wait or are active, %d transactions are changing it.",
+								  (long long) live, busy),
 						 "Set mode to 'drain' and wait, or end its tickets first.",
 						 "queue %lld still has live tickets", (long long) queue_id);
-		pending_drop_queue(queue_id);
 	}
 	else
 	{

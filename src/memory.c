@@ -541,15 +541,19 @@ database_clear(Oid database, bool forget)
 	if (entry)
 	{
 		entry->loaded = false;
-		if (forget && entry->runner == NULL)
+		if (forget)
 			entry->database = InvalidOid;
 	}
 	LWLockRelease(directory_lock());
 }
 
-/* Registers or (NULL) takes away the latch of the database's runner. */
-bool
-database_set_runner(Latch *latch)
+/*
+ * Tells commits whom to wake for what is due before `wakes`; NULL: nobody
+ * any more.  A runner that was terminated leaves its latch here, which does
+ * no harm: latches are never freed, and the next runner sets its own.
+ */
+void
+database_set_runner(Latch *latch, TimestampTz wakes)
 {
 	Database   *entry;
 
@@ -558,24 +562,10 @@ database_set_runner(Latch *latch)
 	if (entry)
 	{
 		entry->runner = latch;
-		entry->runner_wakes = DT_NOBEGIN;
+		entry->runner_wakes = wakes;
 		if (latch == NULL && !entry->loaded)
 			entry->database = InvalidOid;
 	}
-	LWLockRelease(directory_lock());
-	return entry != NULL;
-}
-
-/* What the runner means to sleep until; changes before that wake it. */
-void
-database_set_wake(TimestampTz at)
-{
-	Database   *entry;
-
-	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
-	entry = database_entry(MyDatabaseId, false);
-	if (entry)
-		entry->runner_wakes = at;
 	LWLockRelease(directory_lock());
 }
 

@@ -81,6 +81,7 @@ typedef struct Queue
 	int64		ended;
 
 	TimestampTz idle_checked;	/* last search for silent ones */
+	bool		dropping;		/* its row is being deleted */
 	int			in_flight;		/* transactions with changes not yet applied */
 	uint64		changes;		/* transactions applied or undone */
 } Queue;
@@ -125,8 +126,7 @@ extern bool database_loaded(bool *stale);
 extern void database_set_loaded(bool loaded);
 extern void database_set_stale(void);
 extern void database_clear(Oid database, bool forget);
-extern bool database_set_runner(Latch *latch);
-extern void database_set_wake(TimestampTz at);
+extern void database_set_runner(Latch *latch, TimestampTz wakes);
 extern void database_wake_runner(TimestampTz due);
 
 /* Usage, for the views. */

@@ -104,18 +104,24 @@ add_change(ChangeKind kind)
 	return change;
 }
 
+static bool
+touched_slot(int slot)
+{
+	for (int i = 0; i < n_touched; i++)
+		if (touched[i] == slot)
+			return true;
+	return false;
+}
+
 static Change *
 add_queue_change(ChangeKind kind, Queue *queue, int64 place)
 {
 	Change	   *change = add_change(kind);
-	int			i = 0;
 
 	change->slot = queue_slot(queue);
 	change->generation = queue->generation;
 	change->place = place;
-	while (i < n_touched && touched[i] != change->slot)
-		i++;
-	if (i == n_touched)
+	if (!touched_slot(change->slot))
 	{
 		touched[n_touched++] = change->slot;
 		queue->in_flight++;
@@ -221,18 +227,30 @@ pending_config(int64 queue_id, const QueueConfig *config)
 	}
 }
 
-void
-pending_drop_queue(int64 queue_id)
+/*
+ * Closes a queue to newcomers until the transaction ends, then frees its slot.
+ * False, and nothing done, while tickets live or other transactions have
+ * changes of it pending; live and busy say how many.
+ */
+bool
+pending_drop_queue(int64 queue_id, int64 *live, int *busy)
 {
 	Queue	   *queue;
 
+	*live = *busy = 0;
 	pending_reserve(1);
 	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
-	if (queue)
+	if (queue == NULL)
+		return true;
+	*live = queue_line(queue)->n_waiting + queue->active;
+	*busy = queue->in_flight - (touched_slot(queue_slot(queue)) ? 1 : 0);
+	if (*live == 0 && *busy == 0)
 	{
 		add_queue_change(CHANGE_DROP_QUEUE, queue, 0);
-		queue_release(queue);
+		queue->dropping = true;
 	}
+	queue_release(queue);
+	return *live == 0 && *busy == 0;
 }
 
 void
@@ -310,6 +328,9 @@ undo_queue_change(Queue *queue, const Change *change)
 				queue->active--;
 			if (change->token)
 				queue->bucket += 1;
+			break;
+		case CHANGE_DROP_QUEUE:
+			queue->dropping = false;
 			break;
 		default:
 			break;
@@ -406,6 +427,7 @@ undo_down_to(int keep)
 			case CHANGE_JOIN:
 			case CHANGE_ADMIT:
 			case CHANGE_PROMOTE:
+			case CHANGE_DROP_QUEUE:
 				queue = queue_acquire_slot(change->slot, change->generation, LW_EXCLUSIVE);
 				if (queue)
 				{

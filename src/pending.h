@@ -29,7 +29,7 @@ extern void pending_retract(int n_last, const int64 *keep, int n_keep);
 
 extern void pending_new_queue(int64 queue_id, const QueueConfig *config);
 extern void pending_config(int64 queue_id, const QueueConfig *config);
-extern void pending_drop_queue(int64 queue_id);
+extern bool pending_drop_queue(int64 queue_id, int64 *live, int *busy);
 extern void pending_stale(void);
 extern void pending_drop_database(Oid database);
 extern void pending_wake(TimestampTz due);

@@ -182,12 +182,12 @@ sleep_until_due(TimestampTz end)
 	TimestampTz now = clock_now();
 	TimestampTz due;
 
-	database_set_wake(DT_NOEND);
+	database_set_runner(MyLatch, DT_NOEND);
 	ResetLatch(MyLatch);
 	due = next_round_due(now);
 	due = Min(due, Min(end, now + MAX_PAUSE_US));
 	SPI_commit();
-	database_set_wake(due);
+	database_set_runner(MyLatch, due);
 	now = clock_now();
 	if (due <= now + MIN_PAUSE_US)
 		pg_usleep(Max(0, Min(due - now, MIN_PAUSE_US)));
@@ -248,13 +248,12 @@ ticket_run(PG_FUNCTION_ARGS)
 	{
 		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		(void) database_set_runner(MyLatch);
 		run_rounds(end);
 		SPI_finish();
 	}
 	PG_FINALLY();
 	{
-		(void) database_set_runner(NULL);
+		database_set_runner(NULL, DT_NOBEGIN);
 		class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
 	}
 	PG_END_TRY();
