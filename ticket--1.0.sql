@@ -565,6 +565,7 @@ DECLARE
 	seats bigint;
 	before int;
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(performance_id IS NOT NULL, 'performance_id must not be NULL');
 	PERFORM ticket.check_argument(length(name) BETWEEN 1 AND 255, 'name must have 1 to 255 characters');
 	PERFORM ticket.check_argument(price BETWEEN 0 AND 1000000000000, 'price must be between 0 and 1000000000000');
@@ -728,6 +729,7 @@ COMMENT ON FUNCTION ticket.reservation_cancel(bigint, text, int[]) IS
 CREATE FUNCTION ticket.outbox_fetch(max_count int DEFAULT 100) RETURNS SETOF ticket.outbox
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(max_count BETWEEN 1 AND 100000, 'max_count must be between 1 and 100000');
 	RETURN QUERY
 	WITH next AS MATERIALIZED (
@@ -861,7 +863,10 @@ CREATE FUNCTION ticket.verify(
 	grace interval DEFAULT '5 minutes',
 	OUT invariant text, OUT ok boolean, OUT violations bigint, OUT detail text
 ) RETURNS SETOF record
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	-- Whole tables are compared: also with no statistics that must not be done row by row.
+	SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on
+	SET enable_sort = on SET enable_hashagg = on SET enable_material = on AS $$
 #variable_conflict use_column
 DECLARE
 	t timestamptz;
@@ -915,11 +920,12 @@ BEGIN
 		FROM live l LEFT JOIN ticket.seat e ON e.performance_id = l.performance_id AND e.seat_id = l.seat_id
 		WHERE e.reservation_id IS DISTINCT FROM l.reservation_id
 		UNION ALL
-		SELECT 3, format('performance %s has %s seats, %s taken, of %s', p.performance_id, n.seats, n.taken, p.seat_count)
-		FROM ticket.performance p, LATERAL (
-			SELECT count(*) AS seats, count(e.reservation_id) AS taken FROM ticket.seat e
-			WHERE e.performance_id = p.performance_id) n
-		WHERE n.seats <> p.seat_count OR n.taken > p.seat_count
+		SELECT 3, format('performance %s has %s seats, %s taken, of %s', p.performance_id, p.seats, p.taken, p.seat_count)
+		FROM (SELECT p.performance_id, p.seat_count, coalesce(e.seats, 0) AS seats, coalesce(e.taken, 0) AS taken
+			FROM ticket.performance p LEFT JOIN (
+				SELECT performance_id, count(*) AS seats, count(reservation_id) AS taken
+				FROM ticket.seat GROUP BY performance_id) e ON e.performance_id = p.performance_id) AS p
+		WHERE p.seats <> p.seat_count OR p.taken > p.seat_count
 		UNION ALL
 		SELECT 4, format('user %s has %s seats of performance %s', l.user_id, count(*), l.performance_id)
 		FROM live l JOIN ticket.performance p ON p.performance_id = l.performance_id
@@ -934,11 +940,12 @@ BEGIN
 		UNION ALL
 		SELECT 6, format('user %s has %s', a.user_id, a.balance) FROM ticket.account a WHERE a.balance < 0
 		UNION ALL
-		SELECT 7, format('reservation %s is %s and has %s captured payments', r.reservation_id, r.status, n.captured)
-		FROM ticket.reservation r, LATERAL (
-			SELECT count(*) AS captured, sum(p.amount - p.refunded) AS kept FROM ticket.payment p
-			WHERE p.reservation_id = r.reservation_id AND p.paid_at IS NOT NULL) n
-		WHERE (r.status = 'paid' AND (n.captured <> 1 OR n.kept <> r.amount))
+		SELECT 7, format('reservation %s is %s and has %s captured payments', r.reservation_id, r.status, coalesce(n.captured, 0))
+		FROM ticket.reservation r LEFT JOIN (
+			SELECT reservation_id, count(*) AS captured, sum(amount - refunded) AS kept
+			FROM ticket.payment WHERE paid_at IS NOT NULL GROUP BY reservation_id
+		) n ON n.reservation_id = r.reservation_id
+		WHERE (r.status = 'paid' AND (n.captured IS DISTINCT FROM 1 OR n.kept IS DISTINCT FROM r.amount))
 			OR (r.status <> 'paid' AND n.kept > 0)
 		UNION ALL
 		SELECT 8, format('payment %s of %s has refunded %s', p.payment_id, p.amount, p.refunded)

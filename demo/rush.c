@@ -28,9 +28,9 @@
 #define SAMPLE_SHARE 5 /* sampling may take a fifth of the time */
 
 /* The only SQL here that is not a fan's. */
-#define SAMPLE_SQL                                                                                 \
-	"SELECT q.waiting, q.active, s.held, s.sold, s.seats"                                          \
-	" FROM ticket.queue_stats q, ticket.sale_stats s"                                              \
+#define SAMPLE_SQL \
+	"SELECT q.waiting, q.active, s.held, s.sold, s.seats" \
+	" FROM ticket.queue_stats q, ticket.sale_stats s" \
 	" WHERE q.queue_id = $1 AND s.performance_id = $2"
 #define BALANCES_SQL "SELECT coalesce(sum(balance), 0)::bigint FROM ticket.account"
 #define ERROR_NAMES_SQL "SELECT sqlstate, name FROM ticket.error_codes"

@@ -15,27 +15,30 @@
 PG_FUNCTION_INFO_V1(ticket_point_charge);
 PG_FUNCTION_INFO_V1(ticket_point_balance);
 
-#define MAX_BALANCE		INT64CONST(1000000000000000)	/* 10^15 */
-#define MAX_BALANCE_SQL	"1000000000000000"
+#define MAX_BALANCE INT64CONST(1000000000000000) /* 10^15 */
+#define MAX_BALANCE_SQL "1000000000000000"
 
-static SavedPlan read_balance = {
-	"SELECT balance FROM ticket.account WHERE user_id" EQ "$1", 1, {TEXTOID}
-};
+static SavedPlan read_balance = {"SELECT balance FROM ticket.account WHERE user_id" EQ "$1",
+								 1,
+								 {TEXTOID}};
 
 static SavedPlan open_account = {
 	"INSERT INTO ticket.account (user_id, balance) VALUES ($1, 0) ON CONFLICT (user_id) DO NOTHING",
-	1, {TEXTOID}
+	1,
+	{TEXTOID},
 };
 
 static SavedPlan lock_account = {
 	"SELECT balance FROM ticket.account WHERE user_id" EQ "$1 FOR NO KEY UPDATE",
-	1, {TEXTOID}
+	1,
+	{TEXTOID},
 };
 
 static SavedPlan find_keyed_entry = {
 	"SELECT balance, kind" EQ "'charge' AND amount" EQ "$3 FROM ticket.ledger"
 	" WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	3, {TEXTOID, TEXTOID, INT8OID}
+	3,
+	{TEXTOID, TEXTOID, INT8OID},
 };
 
 static SavedPlan write_charge = {
@@ -49,7 +52,8 @@ static SavedPlan write_charge = {
 	" SELECT 'points', user_id, 'points.charged', pg_catalog.jsonb_build_object('v', 1,"
 	" 'user_id', user_id, 'amount', amount, 'balance', balance) FROM l)"
 	" SELECT balance FROM a",
-	4, {TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID}
+	4,
+	{TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID},
 };
 
 /*
@@ -65,11 +69,11 @@ static SavedPlan write_charge = {
 Datum
 ticket_point_charge(PG_FUNCTION_ARGS)
 {
-	text	   *user = arg_user(fcinfo, 0);
-	int64		amount = arg_amount(fcinfo, 1, "amount");
-	text	   *key = arg_key(fcinfo, 2);
+	text *user = arg_user(fcinfo, 0);
+	int64 amount = arg_amount(fcinfo, 1, "amount");
+	text *key = arg_key(fcinfo, 2);
 	OwnerContext owner;
-	int64		balance;
+	int64 balance;
 
 	refuse_standby();
 	if (amount > MAX_BALANCE)
@@ -80,8 +84,8 @@ ticket_point_charge(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	if (key)
 	{
-		Datum		args[3] = {PointerGetDatum(user), PointerGetDatum(key), Int64GetDatum(amount)};
-		bool		isnull;
+		Datum args[3] = {PointerGetDatum(user), PointerGetDatum(key), Int64GetDatum(amount)};
+		bool isnull;
 
 		/* The account's lock makes calls with the same key one after another. */
 		plan_run(&open_account, args, NULL);
@@ -97,8 +101,8 @@ ticket_point_charge(PG_FUNCTION_ARGS)
 		}
 	}
 	{
-		Datum		args[4] = {PointerGetDatum(user), Int64GetDatum(amount),
-		TimestampTzGetDatum(clock_now()), PointerGetDatum(key)};
+		Datum args[4] = {PointerGetDatum(user), Int64GetDatum(amount),
+						 TimestampTzGetDatum(clock_now()), PointerGetDatum(key)};
 
 		if (plan_run(&write_charge, args, key ? NULL : "   n") == 0)
 			ticket_error(ERROR_LIMIT_REACHED,
@@ -121,9 +125,9 @@ ticket_point_charge(PG_FUNCTION_ARGS)
 Datum
 ticket_point_balance(PG_FUNCTION_ARGS)
 {
-	Datum		args[1] = {PointerGetDatum(arg_user(fcinfo, 0))};
+	Datum args[1] = {PointerGetDatum(arg_user(fcinfo, 0))};
 	OwnerContext owner;
-	int64		balance;
+	int64 balance;
 
 	memory_require();
 	owner_begin(&owner);

@@ -17,11 +17,11 @@ answer_row(AnswerType *type, Datum *values, bool *nulls)
 	if (type->descriptor == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		TupleDesc	descriptor = CreateTemplateTupleDesc(type->n_columns);
+		TupleDesc descriptor = CreateTemplateTupleDesc(type->n_columns);
 
 		for (int i = 0; i < type->n_columns; i++)
-			TupleDescInitEntry(descriptor, i + 1, type->column[i].name, type->column[i].type,
-							   -1, 0);
+			TupleDescInitEntry(descriptor, i + 1, type->column[i].name, type->column[i].type, -1,
+							   0);
 		type->descriptor = BlessTupleDesc(descriptor);
 		MemoryContextSwitchTo(old);
 	}

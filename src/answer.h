@@ -12,15 +12,15 @@
 
 typedef struct AnswerType
 {
-	int			n_columns;
+	int n_columns;
 	struct
 	{
 		const char *name;
-		Oid			type;
-	}			column[MAX_ANSWER_COLUMNS];
-	struct TupleDescData *descriptor;	/* made at first use */
+		Oid type;
+	} column[MAX_ANSWER_COLUMNS];
+	struct TupleDescData *descriptor; /* made at first use */
 } AnswerType;
 
 extern Datum answer_row(AnswerType *type, Datum *values, bool *nulls);
 
-#endif							/* TICKET_ANSWER_H */
+#endif /* TICKET_ANSWER_H */

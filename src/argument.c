@@ -14,8 +14,8 @@
 #include "utils/json.h"
 #include "utils/jsonfuncs.h"
 
-#define MAX_NAME_CHARS	255
-#define MAX_SEATS		1000
+#define MAX_NAME_CHARS 255
+#define MAX_SEATS 1000
 
 const char *
 text_show(const text *t)
@@ -27,8 +27,8 @@ static void
 check_length(const text *t, const char *name)
 {
 	const char *data = VARDATA_ANY(t);
-	int			bytes = VARSIZE_ANY_EXHDR(t);
-	int			chars = bytes > MAX_NAME_CHARS ? pg_mbstrlen_with_len(data, bytes) : bytes;
+	int bytes = VARSIZE_ANY_EXHDR(t);
+	int chars = bytes > MAX_NAME_CHARS ? pg_mbstrlen_with_len(data, bytes) : bytes;
 
 	if (bytes == 0)
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be empty", name);
@@ -50,8 +50,8 @@ claimed_user(void)
 {
 	const char *value = GetConfigOption(ticket_user_claim, true, false);
 	const char *dot;
-	Datum		json;
-	FmgrInfo	flinfo;
+	Datum json;
+	FmgrInfo flinfo;
 
 	LOCAL_FCINFO(call, 2);
 
@@ -80,11 +80,11 @@ claimed_user(void)
 text *
 arg_user(FunctionCallInfo fcinfo, int argno)
 {
-	text	   *user = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+	text *user = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
 
 	if (ticket_user_claim != NULL && *ticket_user_claim != '\0')
 	{
-		text	   *claimed = claimed_user();
+		text *claimed = claimed_user();
 
 		if (claimed == NULL)
 			ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
@@ -108,7 +108,7 @@ arg_user(FunctionCallInfo fcinfo, int argno)
 text *
 arg_key(FunctionCallInfo fcinfo, int argno)
 {
-	text	   *key;
+	text *key;
 
 	if (PG_ARGISNULL(argno))
 		return NULL;
@@ -140,7 +140,7 @@ arg_name(FunctionCallInfo fcinfo, int argno, const char *name)
 int32
 arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max)
 {
-	int32		count;
+	int32 count;
 
 	if (PG_ARGISNULL(argno))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
@@ -155,7 +155,7 @@ arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32
 Interval *
 arg_interval(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	Interval   *span;
+	Interval *span;
 
 	if (PG_ARGISNULL(argno))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
@@ -187,7 +187,7 @@ arg_time(FunctionCallInfo fcinfo, int argno, const char *name)
 int64
 arg_amount(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	int64		amount = arg_id(fcinfo, argno, name);
+	int64 amount = arg_id(fcinfo, argno, name);
 
 	if (amount <= 0)
 		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It is %lld.", (long long) amount), NULL,
@@ -198,7 +198,7 @@ arg_amount(FunctionCallInfo fcinfo, int argno, const char *name)
 int
 arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null)
 {
-	int			count = PG_ARGISNULL(argno) ? if_null : PG_GETARG_INT32(argno);
+	int count = PG_ARGISNULL(argno) ? if_null : PG_GETARG_INT32(argno);
 
 	if (count < 0)
 		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It is %d.", count), NULL,
@@ -209,8 +209,8 @@ arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null)
 static int
 compare_int32(const void *a, const void *b)
 {
-	int32		x = *(const int32 *) a;
-	int32		y = *(const int32 *) b;
+	int32 x = *(const int32 *) a;
+	int32 y = *(const int32 *) b;
 
 	return (x > y) - (x < y);
 }
@@ -219,9 +219,9 @@ compare_int32(const void *a, const void *b)
 int32 *
 arg_seats(FunctionCallInfo fcinfo, int argno, int *count)
 {
-	ArrayType  *array;
-	int32	   *seats;
-	int			n;
+	ArrayType *array;
+	int32 *seats;
+	int n;
 
 	if (PG_ARGISNULL(argno))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be NULL");

@@ -25,12 +25,12 @@ PG_FUNCTION_INFO_V1(ticket_catalogue_follow);
 
 typedef struct SectionPrice
 {
-	int64		section_id;
-	int64		price;
+	int64 section_id;
+	int64 price;
 } SectionPrice;
 
 /* Emptied when it has grown past this. */
-#define MAX_CACHED	10000
+#define MAX_CACHED 10000
 
 static HTAB *performances = NULL;
 static HTAB *sections = NULL;
@@ -53,7 +53,7 @@ catalogue_init(void)
 static HTAB *
 make_cache(const char *name, Size entry_size)
 {
-	HASHCTL		info = {.keysize = sizeof(int64),.entrysize = entry_size,.hcxt = TopMemoryContext};
+	HASHCTL info = {.keysize = sizeof(int64), .entrysize = entry_size, .hcxt = TopMemoryContext};
 
 	return hash_create(name, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -80,8 +80,8 @@ ensure_caches(void)
 static int64
 column_int64(RowScan *scan, HeapTuple row, int column, int64 if_null)
 {
-	bool		isnull;
-	Datum		value = row_get(scan, row, column, &isnull);
+	bool isnull;
+	Datum value = row_get(scan, row, column, &isnull);
 
 	return isnull ? if_null : DatumGetInt64(value);
 }
@@ -89,10 +89,10 @@ column_int64(RowScan *scan, HeapTuple row, int column, int64 if_null)
 static bool
 performance_read(int64 performance_id, Performance *performance)
 {
-	RowScan		scan;
+	RowScan scan;
 	ScanKeyData key;
-	HeapTuple	row;
-	bool		isnull;
+	HeapTuple row;
+	bool isnull;
 
 	ScanKeyInit(&key, COL_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(performance_id));
@@ -103,14 +103,14 @@ performance_read(int64 performance_id, Performance *performance)
 		performance->performance_id = performance_id;
 		performance->queue_id = column_int64(&scan, row, COL_PERFORMANCE_QUEUE_ID, 0);
 		performance->starts_at = column_int64(&scan, row, COL_PERFORMANCE_STARTS_AT, 0);
-		performance->sale_opens_at = column_int64(&scan, row, COL_PERFORMANCE_SALE_OPENS_AT,
-												  DT_NOBEGIN);
-		performance->sale_closes_at = column_int64(&scan, row, COL_PERFORMANCE_SALE_CLOSES_AT,
-												   DT_NOEND);
-		performance->hold_us = interval_us(DatumGetIntervalP(row_get(&scan, row,
-																	 COL_PERFORMANCE_HOLD_INTERVAL, &isnull)));
-		performance->max_seats = DatumGetInt32(row_get(&scan, row, COL_PERFORMANCE_MAX_SEATS,
-													   &isnull));
+		performance->sale_opens_at =
+			column_int64(&scan, row, COL_PERFORMANCE_SALE_OPENS_AT, DT_NOBEGIN);
+		performance->sale_closes_at =
+			column_int64(&scan, row, COL_PERFORMANCE_SALE_CLOSES_AT, DT_NOEND);
+		performance->hold_us = interval_us(
+			DatumGetIntervalP(row_get(&scan, row, COL_PERFORMANCE_HOLD_INTERVAL, &isnull)));
+		performance->max_seats =
+			DatumGetInt32(row_get(&scan, row, COL_PERFORMANCE_MAX_SEATS, &isnull));
 	}
 	row_scan_end(&scan);
 	return row != NULL;
@@ -133,7 +133,7 @@ performance_get(int64 performance_id, Performance *performance)
 	/* Reading may have taken in an invalidation: then keep nothing. */
 	if (valid)
 	{
-		bool		found;
+		bool found;
 
 		cached = hash_search(performances, &performance_id, HASH_ENTER, &found);
 		*cached = *performance;
@@ -145,10 +145,10 @@ int64
 section_price(int64 section_id)
 {
 	SectionPrice *cached;
-	RowScan		scan;
+	RowScan scan;
 	ScanKeyData key;
-	HeapTuple	row;
-	int64		price;
+	HeapTuple row;
+	int64 price;
 
 	ensure_caches();
 	cached = hash_search(sections, &section_id, HASH_FIND, NULL);
@@ -164,7 +164,7 @@ section_price(int64 section_id)
 	row_scan_end(&scan);
 	if (valid)
 	{
-		bool		found;
+		bool found;
 
 		cached = hash_search(sections, &section_id, HASH_ENTER, &found);
 		cached->price = price;

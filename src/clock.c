@@ -29,7 +29,7 @@ interval_us(const Interval *span)
 Interval *
 us_interval(int64 us)
 {
-	Interval   *span = palloc0(sizeof(Interval));
+	Interval *span = palloc0(sizeof(Interval));
 
 	span->time = us;
 	return span;

@@ -17,4 +17,4 @@
 #define INTERVAL_NOT_FINITE(i) false
 #endif
 
-#endif							/* TICKET_COMPAT_H */
+#endif /* TICKET_COMPAT_H */

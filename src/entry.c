@@ -19,11 +19,11 @@
 #include "utils/builtins.h"
 
 /* poll_after: a second at the head of the line, thirty from here on. */
-#define POLL_FRONT_US		USECS_PER_SEC
-#define POLL_BACK_US		(30 * USECS_PER_SEC)
-#define POLL_BACK_POSITION	10000
+#define POLL_FRONT_US USECS_PER_SEC
+#define POLL_BACK_US (30 * USECS_PER_SEC)
+#define POLL_BACK_POSITION 10000
 /* Who polls as told is heard this often before idle_ttl is over. */
-#define POLLS_PER_IDLE_TTL	3
+#define POLLS_PER_IDLE_TTL 3
 
 PG_FUNCTION_INFO_V1(ticket_enqueue);
 PG_FUNCTION_INFO_V1(ticket_status);
@@ -32,26 +32,30 @@ PG_FUNCTION_INFO_V1(ticket_leave);
 /* What a fan is told, filled in while the queue lock is held. */
 typedef struct TicketView
 {
-	Token		token;
+	Token token;
 	const char *status;
-	bool		live;
-	int64		position;
-	int64		wait_us;		/* -1: not known */
-	int64		poll_us;
-	TimestampTz expires_at;		/* 0: none */
+	bool live;
+	int64 position;
+	int64 wait_us; /* -1: not known */
+	int64 poll_us;
+	TimestampTz expires_at; /* 0: none */
 } TicketView;
 
 static AnswerType ticket_answer = {
-	6, {{"token", UUIDOID}, {"status", TEXTOID}, {"position", INT8OID},
-	{"estimated_wait", INTERVALOID}, {"poll_after", INTERVALOID},
-	{"expires_at", TIMESTAMPTZOID}}
+	6,
+	{{"token", UUIDOID},
+	 {"status", TEXTOID},
+	 {"position", INT8OID},
+	 {"estimated_wait", INTERVALOID},
+	 {"poll_after", INTERVALOID},
+	 {"expires_at", TIMESTAMPTZOID}},
 };
 
 static Datum
 ticket_view_row(const TicketView *view)
 {
-	Datum		values[6];
-	bool		nulls[6] = {false};
+	Datum values[6];
+	bool nulls[6] = {false};
 
 	values[0] = UUIDPGetDatum(token_encode(&view->token));
 	values[1] = CStringGetTextDatum(view->status);
@@ -72,8 +76,8 @@ ticket_view_row(const TicketView *view)
 static int64
 poll_after(int64 position, int64 idle_ttl)
 {
-	int64		us = POLL_FRONT_US + (POLL_BACK_US - POLL_FRONT_US) *
-		Min(position - 1, POLL_BACK_POSITION) / POLL_BACK_POSITION;
+	int64 us = POLL_FRONT_US + (POLL_BACK_US - POLL_FRONT_US) *
+								   Min(position - 1, POLL_BACK_POSITION) / POLL_BACK_POSITION;
 
 	return Max(1000, Min(us, idle_ttl / POLLS_PER_IDLE_TTL));
 }
@@ -91,12 +95,12 @@ view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
 	view->wait_us = -1;
 	if (config->mode != MODE_PAUSED)
 	{
-		double		rate = queue_outflow(queue, now);
-		double		us = rate > 0 ? view->position / rate * 1e6 : -1;
+		double rate = queue_outflow(queue, now);
+		double us = rate > 0 ? view->position / rate * 1e6 : -1;
 
 		if (us >= 0 && us < 366.0 * USECS_PER_DAY)
-			view->wait_us = (int64) us + Max(0, config->opens_at == DT_NOBEGIN ? 0 :
-											 config->opens_at - now);
+			view->wait_us =
+				(int64) us + Max(0, config->opens_at == DT_NOBEGIN ? 0 : config->opens_at - now);
 	}
 }
 
@@ -123,13 +127,15 @@ static SavedPlan insert_entry = {
 	"INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at,"
 	" admitted_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 	" ON CONFLICT (queue_id, user_id) WHERE ended_at IS NULL DO NOTHING",
-	8, {INT8OID, INT8OID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	8,
+	{INT8OID, INT8OID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static SavedPlan find_live_entry = {
 	"SELECT place, secret, status, expires_at FROM ticket.queue_entry"
 	" WHERE queue_id" EQ "$1 AND user_id" EQ "$2 AND ended_at IS NULL",
-	2, {INT8OID, TEXTOID}
+	2,
+	{INT8OID, TEXTOID},
 };
 
 /* Ends one live ticket; returns whether it had been active. */
@@ -137,21 +143,21 @@ static SavedPlan end_entry = {
 	"UPDATE ticket.queue_entry SET status = $3, ended_at = $4"
 	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$5 AND ended_at IS NULL"
 	" RETURNING admitted_at IS NOT NULL",
-	5, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID}
+	5,
+	{INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
 };
 
-static SavedPlan queue_exists = {
-	"SELECT 1 FROM ticket.queue WHERE queue_id" EQ "$1", 1, {INT8OID}
-};
+static SavedPlan queue_exists = {"SELECT 1 FROM ticket.queue WHERE queue_id" EQ "$1", 1, {INT8OID}};
 
 static bool
 end_ticket(const Token *token, const char *status, TimestampTz now)
 {
-	Datum		args[5] = {Int64GetDatum(token->queue_id), Int64GetDatum(token->place),
-		CStringGetTextDatum(status), TimestampTzGetDatum(now), Int64GetDatum(token->secret)};
-	bool		isnull;
-	bool		was_active;
-	Queue	   *queue;
+	Datum args[5] = {Int64GetDatum(token->queue_id), Int64GetDatum(token->place),
+					 CStringGetTextDatum(status), TimestampTzGetDatum(now),
+					 Int64GetDatum(token->secret)};
+	bool isnull;
+	bool was_active;
+	Queue *queue;
 
 	if (plan_run(&end_entry, args, NULL) == 0)
 		return false;
@@ -170,7 +176,7 @@ pg_attribute_noreturn()
 static void
 no_such_queue(int64 queue_id)
 {
-	Datum		args[1] = {Int64GetDatum(queue_id)};
+	Datum args[1] = {Int64GetDatum(queue_id)};
 
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no queue %lld", (long long) queue_id);
@@ -186,9 +192,9 @@ no_such_queue(int64 queue_id)
 static bool
 take_place(TicketView *view, TimestampTz now)
 {
-	Queue	   *queue;
-	bool		closed = false;
-	bool		ok = false;
+	Queue *queue;
+	bool closed = false;
+	bool ok = false;
 
 	pending_reserve(1);
 	view->token.secret = token_new_secret();
@@ -225,11 +231,15 @@ take_place(TicketView *view, TimestampTz now)
 static bool
 insert_ticket(const TicketView *view, text *user, TimestampTz now)
 {
-	bool		active = view->expires_at != 0;
-	Datum		args[8] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
-		PointerGetDatum(user), Int64GetDatum(view->token.secret),
-		CStringGetTextDatum(view->status), TimestampTzGetDatum(now),
-	TimestampTzGetDatum(now), TimestampTzGetDatum(view->expires_at)};
+	bool active = view->expires_at != 0;
+	Datum args[8] = {Int64GetDatum(view->token.queue_id),
+					 Int64GetDatum(view->token.place),
+					 PointerGetDatum(user),
+					 Int64GetDatum(view->token.secret),
+					 CStringGetTextDatum(view->status),
+					 TimestampTzGetDatum(now),
+					 TimestampTzGetDatum(now),
+					 TimestampTzGetDatum(view->expires_at)};
 
 	return plan_run(&insert_entry, args, active ? "        " : "      nn") == 1;
 }
@@ -238,7 +248,7 @@ insert_ticket(const TicketView *view, text *user, TimestampTz now)
 static bool
 find_ticket(TicketView *view, text *user, bool *active)
 {
-	Datum		args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
+	Datum args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
 
 	if (plan_read_latest(&find_live_entry, args, NULL) == 0)
 		return false;
@@ -257,10 +267,10 @@ find_ticket(TicketView *view, text *user, bool *active)
 static bool
 keep_ticket(TicketView *view, bool active, TimestampTz now)
 {
-	Queue	   *queue;
-	LineState	state;
-	LineCell   *cell;
-	bool		back;
+	Queue *queue;
+	LineState state;
+	LineCell *cell;
+	bool back;
 
 	if (active)
 	{
@@ -300,11 +310,11 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 Datum
 ticket_enqueue(PG_FUNCTION_ARGS)
 {
-	TicketView	view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
-	text	   *user = arg_user(fcinfo, 1);
+	TicketView view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
+	text *user = arg_user(fcinfo, 1);
 	OwnerContext owner;
-	bool		active;
-	bool		done = false;
+	bool active;
+	bool done = false;
 
 	queues_ready();
 	owner_begin(&owner);
@@ -314,21 +324,25 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 	while (!done)
 	{
 		TimestampTz now = clock_now();
-		Queue	   *queue = queue_acquire(view.token.queue_id, LW_SHARED);
-		bool		drain = queue && queue->config.mode == MODE_DRAIN;
+		Queue *queue = queue_acquire(view.token.queue_id, LW_SHARED);
+		bool drain = queue && queue->config.mode == MODE_DRAIN;
 
 		CHECK_FOR_INTERRUPTS();
 		if (queue)
 			queue_release(queue);
 		/* In a queue that lets nobody in one may still ask for one's ticket. */
-		if (drain && find_ticket(&view, user, &active) &&
-			keep_ticket(&view, active, now))
+		if (drain && find_ticket(&view, user, &active) && keep_ticket(&view, active, now))
 			break;
 		if (!take_place(&view, now))
+		{
+			/* Who is in already keeps what he has, full or not. */
+			if (find_ticket(&view, user, &active) && keep_ticket(&view, active, now))
+				break;
 			ticket_error(ERROR_QUEUE_FULL,
 						 psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
 						 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
 						 "no room for another ticket");
+		}
 		done = insert_ticket(&view, user, now);
 		if (!done)
 		{
@@ -346,13 +360,15 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 static SavedPlan read_entry = {
 	"SELECT status, expires_at FROM ticket.queue_entry"
 	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$3",
-	3, {INT8OID, INT8OID, INT8OID}
+	3,
+	{INT8OID, INT8OID, INT8OID},
 };
 
 static SavedPlan count_before = {
 	"SELECT pg_catalog.count(*) FROM ticket.queue_entry"
 	" WHERE queue_id" EQ "$1 AND place" LT "$2 AND status" EQ "'waiting'",
-	2, {INT8OID, INT8OID}
+	2,
+	{INT8OID, INT8OID},
 };
 
 pg_attribute_noreturn()
@@ -371,13 +387,13 @@ token_invalid(void)
 static void
 view_from_table(TicketView *view, TimestampTz now)
 {
-	Datum		args[3] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
-	Int64GetDatum(view->token.secret)};
-	bool		standby = RecoveryInProgress();
+	Datum args[3] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
+					 Int64GetDatum(view->token.secret)};
+	bool standby = RecoveryInProgress();
 	OwnerContext owner;
-	Queue	   *queue;
-	char	   *status = NULL;
-	bool		isnull;
+	Queue *queue;
+	char *status = NULL;
+	bool isnull;
 
 	owner_begin(&owner);
 	if (plan_read_latest(&read_entry, args, NULL) == 0)
@@ -420,10 +436,10 @@ view_from_table(TicketView *view, TimestampTz now)
 Datum
 ticket_status(PG_FUNCTION_ARGS)
 {
-	TicketView	view = {0};
+	TicketView view = {0};
 	TimestampTz now = clock_now();
-	Queue	   *queue = NULL;
-	LineState	state = LINE_GONE;
+	Queue *queue = NULL;
+	LineState state = LINE_GONE;
 
 	if (PG_ARGISNULL(0))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "token must not be NULL");
@@ -437,7 +453,7 @@ ticket_status(PG_FUNCTION_ARGS)
 	}
 	if (queue)
 	{
-		LineCell   *cell = line_find(queue_line(queue), memory_pool(), view.token.place, &state);
+		LineCell *cell = line_find(queue_line(queue), memory_pool(), view.token.place, &state);
 
 		if (cell && !token_secret_equal(cell->secret, view.token.secret))
 			state = LINE_GONE;
@@ -469,9 +485,9 @@ ticket_status(PG_FUNCTION_ARGS)
 Datum
 ticket_leave(PG_FUNCTION_ARGS)
 {
-	Token		token;
+	Token token;
 	OwnerContext owner;
-	bool		left;
+	bool left;
 
 	if (PG_ARGISNULL(0))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "token must not be NULL");
@@ -482,8 +498,8 @@ ticket_leave(PG_FUNCTION_ARGS)
 	left = end_ticket(&token, "left", clock_now());
 	if (!left)
 	{
-		Datum		args[3] = {Int64GetDatum(token.queue_id), Int64GetDatum(token.place),
-		Int64GetDatum(token.secret)};
+		Datum args[3] = {Int64GetDatum(token.queue_id), Int64GetDatum(token.place),
+						 Int64GetDatum(token.secret)};
 
 		if (plan_read_latest(&read_entry, args, NULL) == 0)
 			token_invalid();

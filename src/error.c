@@ -14,47 +14,47 @@ typedef struct ErrorCode
 {
 	const char *sqlstate;
 	const char *name;
-	int			http_status;
+	int http_status;
 	const char *meaning;
 } ErrorCode;
 
 static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
-	[ERROR_TOKEN_INVALID] = {"TK001", "token_invalid", 401,
-	"No ticket has this token."},
-	[ERROR_NOT_ADMITTED] = {"TK002", "not_admitted", 403,
-	"The performance has a waiting room and the user has no active ticket of it."},
-	[ERROR_QUEUE_CLOSED] = {"TK003", "queue_closed", 403,
-	"The waiting room lets nobody new in."},
-	[ERROR_QUEUE_FULL] = {"TK004", "queue_full", 503,
-	"Shared memory for waiting rooms is used up; those who are in are served."},
+	[ERROR_TOKEN_INVALID] = {"TK001", "token_invalid", 401, "No ticket has this token."},
+	[ERROR_NOT_ADMITTED] =
+		{"TK002", "not_admitted", 403,
+		 "The performance has a waiting room and the user has no active ticket of it."},
+	[ERROR_QUEUE_CLOSED] = {"TK003", "queue_closed", 403, "The waiting room lets nobody new in."},
+	[ERROR_QUEUE_FULL] =
+		{"TK004", "queue_full", 503,
+		 "Shared memory for waiting rooms is used up; those who are in are served."},
 	[ERROR_NOT_FOUND] = {"TK005", "not_found", 404,
-	"There is no such thing, or it belongs to somebody else."},
-	[ERROR_SEAT_UNAVAILABLE] = {"TK006", "seat_unavailable", 409,
-	"At least one of the seats is held, sold, blocked or being taken right now."},
-	[ERROR_HOLD_EXPIRED] = {"TK007", "hold_expired", 410,
-	"The hold ended before this call."},
-	[ERROR_LIMIT_REACHED] = {"TK008", "limit_reached", 409,
-	"More than a user may have: seats of a performance, points of an account."},
+						 "There is no such thing, or it belongs to somebody else."},
+	[ERROR_SEAT_UNAVAILABLE] =
+		{"TK006", "seat_unavailable", 409,
+		 "At least one of the seats is held, sold, blocked or being taken right now."},
+	[ERROR_HOLD_EXPIRED] = {"TK007", "hold_expired", 410, "The hold ended before this call."},
+	[ERROR_LIMIT_REACHED] =
+		{"TK008", "limit_reached", 409,
+		 "More than a user may have: seats of a performance, points of an account."},
 	[ERROR_WRONG_STATE] = {"TK009", "wrong_state", 409,
-	"The thing is in a state that does not allow this."},
-	[ERROR_POINTS_SHORT] = {"TK010", "points_short", 402,
-	"The balance does not cover the amount."},
+						   "The thing is in a state that does not allow this."},
+	[ERROR_POINTS_SHORT] = {"TK010", "points_short", 402, "The balance does not cover the amount."},
 	[ERROR_IDEMPOTENCY_CONFLICT] = {"TK011", "idempotency_conflict", 409,
-	"The idempotency key was used before with other arguments."},
-	[ERROR_SALE_CLOSED] = {"TK012", "sale_closed", 403,
-	"The performance is not on sale now."},
-	[ERROR_IDENTITY_MISMATCH] = {"TK013", "identity_mismatch", 403,
-	"The user_id given is not the one the session was authenticated for."},
+									"The idempotency key was used before with other arguments."},
+	[ERROR_SALE_CLOSED] = {"TK012", "sale_closed", 403, "The performance is not on sale now."},
+	[ERROR_IDENTITY_MISMATCH] =
+		{"TK013", "identity_mismatch", 403,
+		 "The user_id given is not the one the session was authenticated for."},
 	[ERROR_NOT_LOADED] = {"TK014", "not_loaded", 503,
-	"The library is missing from shared_preload_libraries."},
+						  "The library is missing from shared_preload_libraries."},
 	[ERROR_TWO_PHASE_REFUSED] = {"TK015", "two_phase_refused", 500,
-	"A transaction that changed a waiting room cannot be prepared."},
+								 "A transaction that changed a waiting room cannot be prepared."},
 	[ERROR_STANDBY] = {"TK016", "standby", 503,
-	"This server is a standby: it answers questions and changes nothing."},
+					   "This server is a standby: it answers questions and changes nothing."},
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,
-	"pg_cron cannot be used from this database."},
+								 "pg_cron cannot be used from this database."},
 	[ERROR_BAD_ARGUMENT] = {"22023", "bad_argument", 400,
-	"An argument is missing or out of range."},
+							"An argument is missing or out of range."},
 };
 
 static int
@@ -68,18 +68,17 @@ error_sqlstate(const char *s)
  * With ticket.http_errors on the SQLSTATE becomes PTnnn, which PostgREST
  * answers as HTTP status nnn, and the name of the error leads the detail.
  */
-void
-ticket_error(TicketError code, const char *detail, const char *hint, const char *fmt,...)
+void ticket_error(TicketError code, const char *detail, const char *hint, const char *fmt,...)
 {
 	const ErrorCode *e = &error_code[code];
 	StringInfoData message;
-	char		state[6];
+	char state[6];
 
 	initStringInfo(&message);
 	for (;;)
 	{
-		va_list		args;
-		int			needed;
+		va_list args;
+		int needed;
 
 		va_start(args, fmt);
 		needed = appendStringInfoVA(&message, fmt, args);
@@ -125,7 +124,7 @@ ticket_raise_error(PG_FUNCTION_ARGS)
 {
 	const char *name = text_or_null(fcinfo, 0);
 	const char *message = text_or_null(fcinfo, 1);
-	int			code = 0;
+	int code = 0;
 
 	while (code < NUM_TICKET_ERRORS && (name == NULL || strcmp(error_code[code].name, name) != 0))
 		code++;
@@ -150,8 +149,8 @@ ticket_error_code_list(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
 	{
-		Datum		values[4];
-		bool		nulls[4] = {false};
+		Datum values[4];
+		bool nulls[4] = {false};
 
 		values[0] = CStringGetTextDatum(error_code[i].sqlstate);
 		values[1] = CStringGetTextDatum(error_code[i].name);

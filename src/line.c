@@ -10,10 +10,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define PAGE_NO(place)	((uint32_t) ((place) >> LINE_PAGE_BITS))
-#define CELL_NO(place)	((uint32_t) ((place) & (LINE_PAGE_PLACES - 1)))
-#define WORD_NO(place)	(CELL_NO(place) / 64)
-#define BIT(place)		(UINT64_C(1) << (CELL_NO(place) % 64))
+#define PAGE_NO(place) ((uint32_t) ((place) >> LINE_PAGE_BITS))
+#define CELL_NO(place) ((uint32_t) ((place) & (LINE_PAGE_PLACES - 1)))
+#define WORD_NO(place) (CELL_NO(place) / 64)
+#define BIT(place) (UINT64_C(1) << (CELL_NO(place) % 64))
 
 static inline uint32_t *
 line_counts(const Line *line)
@@ -49,11 +49,11 @@ line_pool_init(LinePool *pool, uint32_t n_pages)
 uint32_t
 line_pool_take(LinePool *pool)
 {
-	uint32_t	page = pool->first_free;
+	uint32_t page = pool->first_free;
 
 	if (page != LINE_NO_PAGE)
 	{
-		LinePage   *p = &pool->pages[page];
+		LinePage *p = &pool->pages[page];
 
 		pool->first_free = p->next_free;
 		pool->n_free--;
@@ -93,20 +93,20 @@ static uint32_t
 line_search(const Line *line, uint32_t page_no)
 {
 	const LineEntry *entry = line_entries(line);
-	uint32_t	low = 0;
-	uint32_t	high = line->n_entries;
+	uint32_t low = 0;
+	uint32_t high = line->n_entries;
 
 	/* Without holes, and there seldom are any, the first guess is right. */
 	if (high > 0 && page_no >= entry[0].page_no)
 	{
-		uint32_t	guess = page_no - entry[0].page_no;
+		uint32_t guess = page_no - entry[0].page_no;
 
 		if (guess < high && entry[guess].page_no == page_no)
 			return guess;
 	}
 	while (low < high)
 	{
-		uint32_t	middle = (low + high) / 2;
+		uint32_t middle = (low + high) / 2;
 
 		if (entry[middle].page_no < page_no)
 			low = middle + 1;
@@ -128,7 +128,7 @@ line_locate(const Line *line, int64_t place, uint32_t *at)
 bool
 line_lacks_page(const Line *line, int64_t place)
 {
-	uint32_t	at;
+	uint32_t at;
 
 	return !line_locate(line, place, &at);
 }
@@ -136,10 +136,10 @@ line_lacks_page(const Line *line, int64_t place)
 void
 line_add_page(Line *line, LinePool *pool, int64_t place, uint32_t page)
 {
-	uint32_t	at = line_search(line, PAGE_NO(place));
-	uint32_t	after = line->n_entries - at;
-	LineEntry  *entry = line_entries(line);
-	uint32_t   *count = line_counts(line);
+	uint32_t at = line_search(line, PAGE_NO(place));
+	uint32_t after = line->n_entries - at;
+	LineEntry *entry = line_entries(line);
+	uint32_t *count = line_counts(line);
 
 	assert(line->n_entries < line->max_entries);
 	assert(pool->pages[page].used == 0);
@@ -155,10 +155,10 @@ line_add_page(Line *line, LinePool *pool, int64_t place, uint32_t page)
 static uint32_t
 line_remove_entry(Line *line, uint32_t at)
 {
-	LineEntry  *entry = line_entries(line);
-	uint32_t   *count = line_counts(line);
-	uint32_t	page = entry[at].page;
-	uint32_t	after = line->n_entries - at - 1;
+	LineEntry *entry = line_entries(line);
+	uint32_t *count = line_counts(line);
+	uint32_t page = entry[at].page;
+	uint32_t after = line->n_entries - at - 1;
 
 	memmove(entry + at, entry + at + 1, after * sizeof(*entry));
 	memmove(count + at, count + at + 1, after * sizeof(*count));
@@ -181,8 +181,8 @@ line_pop_page(Line *line)
 void
 line_take(Line *line, LinePool *pool, int64_t place, uint64_t secret)
 {
-	uint32_t	at = line_search(line, PAGE_NO(place));
-	LinePage   *page = &pool->pages[line_entries(line)[at].page];
+	uint32_t at = line_search(line, PAGE_NO(place));
+	LinePage *page = &pool->pages[line_entries(line)[at].page];
 
 	page->used++;
 	page->cell[CELL_NO(place)].secret = secret;
@@ -198,8 +198,8 @@ line_take(Line *line, LinePool *pool, int64_t place, uint64_t secret)
 uint32_t
 line_drop(Line *line, LinePool *pool, int64_t place)
 {
-	uint32_t	at;
-	LinePage   *page;
+	uint32_t at;
+	LinePage *page;
 
 	if (!line_locate(line, place, &at))
 		return LINE_NO_PAGE;
@@ -214,10 +214,10 @@ line_drop(Line *line, LinePool *pool, int64_t place)
 void
 line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t time)
 {
-	uint32_t	at;
-	LinePage   *page;
-	uint64_t   *waiting;
-	uint64_t   *active;
+	uint32_t at;
+	LinePage *page;
+	uint64_t *waiting;
+	uint64_t *active;
 
 	if (!line_locate(line, place, &at))
 		return;
@@ -256,8 +256,8 @@ line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t tim
 LineCell *
 line_find(const Line *line, LinePool *pool, int64_t place, LineState *state)
 {
-	uint32_t	at;
-	LinePage   *page;
+	uint32_t at;
+	LinePage *page;
 
 	*state = LINE_GONE;
 	if (!line_locate(line, place, &at))
@@ -277,8 +277,8 @@ int64_t
 line_rank(const Line *line, const LinePool *pool, int64_t place)
 {
 	const uint32_t *count = line_counts(line);
-	int64_t		rank = 1;
-	uint32_t	at = 0;
+	int64_t rank = 1;
+	uint32_t at = 0;
 
 	if (place < 1)
 		return rank;
@@ -302,7 +302,7 @@ line_rank(const Line *line, const LinePool *pool, int64_t place)
 int64_t
 line_next(const Line *line, const LinePool *pool, LineState state, int64_t after)
 {
-	int64_t		place = after + 1;
+	int64_t place = after + 1;
 
 	if (place > LINE_MAX_PLACE)
 		return 0;
@@ -313,8 +313,8 @@ line_next(const Line *line, const LinePool *pool, LineState state, int64_t after
 		const LineEntry *entry = &line_entries(line)[at];
 		const LinePage *page = &pool->pages[entry->page];
 		const uint64_t *words = state == LINE_WAITING ? page->waiting : page->active;
-		uint32_t	w = 0;
-		uint64_t	mask = ~UINT64_C(0);
+		uint32_t w = 0;
+		uint64_t mask = ~UINT64_C(0);
 
 		if ((state == LINE_WAITING ? line_counts(line)[at] : page->n_active) == 0)
 			continue;
@@ -325,11 +325,11 @@ line_next(const Line *line, const LinePool *pool, LineState state, int64_t after
 		}
 		for (; w < LINE_PAGE_WORDS; w++, mask = ~UINT64_C(0))
 		{
-			uint64_t	bits = words[w] & mask;
+			uint64_t bits = words[w] & mask;
 
 			if (bits != 0)
-				return ((int64_t) entry->page_no << LINE_PAGE_BITS) +
-					w * 64 + __builtin_ctzll(bits);
+				return ((int64_t) entry->page_no << LINE_PAGE_BITS) + w * 64 +
+					   __builtin_ctzll(bits);
 		}
 	}
 	return 0;

@@ -26,59 +26,59 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINE_PAGE_BITS		12
-#define LINE_PAGE_PLACES	(1 << LINE_PAGE_BITS)
-#define LINE_PAGE_WORDS		(LINE_PAGE_PLACES / 64)
-#define LINE_MAX_PLACE		((INT64_C(1) << 38) - 1)
-#define LINE_NO_PAGE		UINT32_MAX
+#define LINE_PAGE_BITS 12
+#define LINE_PAGE_PLACES (1 << LINE_PAGE_BITS)
+#define LINE_PAGE_WORDS (LINE_PAGE_PLACES / 64)
+#define LINE_MAX_PLACE ((INT64_C(1) << 38) - 1)
+#define LINE_NO_PAGE UINT32_MAX
 
 typedef struct LineCell
 {
-	uint64_t	secret;			/* second half of the place's token */
-	int64_t		time;			/* waiting: last heard of; active: ends at */
+	uint64_t secret; /* second half of the place's token */
+	int64_t time; /* waiting: last heard of; active: ends at */
 } LineCell;
 
 typedef struct LinePage
 {
-	uint64_t	waiting[LINE_PAGE_WORDS];
-	uint64_t	active[LINE_PAGE_WORDS];
-	uint32_t	used;			/* places taken: waiting, active or not yet
+	uint64_t waiting[LINE_PAGE_WORDS];
+	uint64_t active[LINE_PAGE_WORDS];
+	uint32_t used; /* places taken: waiting, active or not yet
 								 * committed */
-	uint32_t	n_active;
-	uint32_t	next_free;		/* in the pool's free list */
-	LineCell	cell[LINE_PAGE_PLACES];
+	uint32_t n_active;
+	uint32_t next_free; /* in the pool's free list */
+	LineCell cell[LINE_PAGE_PLACES];
 } LinePage;
 
 /* The pages of all lines.  Guarded by a lock of the caller's. */
 typedef struct LinePool
 {
-	uint32_t	n_pages;
-	uint32_t	n_free;
-	uint32_t	first_free;
-	LinePage	pages[];
+	uint32_t n_pages;
+	uint32_t n_free;
+	uint32_t first_free;
+	LinePage pages[];
 } LinePool;
 
 /* One page as its line sees it. */
 typedef struct LineEntry
 {
-	uint32_t	page_no;		/* place >> LINE_PAGE_BITS */
-	uint32_t	page;			/* index into the pool */
+	uint32_t page_no; /* place >> LINE_PAGE_BITS */
+	uint32_t page; /* index into the pool */
 } LineEntry;
 
 typedef struct Line
 {
-	int64_t		next_place;		/* the next to be given out */
-	int64_t		n_waiting;
-	int64_t		n_active;
-	uint32_t	n_entries;
-	uint32_t	max_entries;
+	int64_t next_place; /* the next to be given out */
+	int64_t n_waiting;
+	int64_t n_active;
+	uint32_t n_entries;
+	uint32_t max_entries;
 	/* uint32_t waiting[max_entries], then LineEntry entry[max_entries] */
-	uint32_t	data[];
+	uint32_t data[];
 } Line;
 
 typedef enum LineState
 {
-	LINE_GONE,					/* unknown, not yet committed, or gone */
+	LINE_GONE, /* unknown, not yet committed, or gone */
 	LINE_WAITING,
 	LINE_ACTIVE
 } LineState;
@@ -99,14 +99,11 @@ extern uint32_t line_drop(Line *line, LinePool *pool, int64_t place);
 extern uint32_t line_pop_page(Line *line);
 
 /* Changing the state of a place that is taken. */
-extern void line_set(Line *line, LinePool *pool, int64_t place, LineState state,
-					 int64_t time);
+extern void line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t time);
 
 /* Reading. */
-extern LineCell *line_find(const Line *line, LinePool *pool, int64_t place,
-						   LineState *state);
+extern LineCell *line_find(const Line *line, LinePool *pool, int64_t place, LineState *state);
 extern int64_t line_rank(const Line *line, const LinePool *pool, int64_t place);
-extern int64_t line_next(const Line *line, const LinePool *pool, LineState state,
-						 int64_t after);
+extern int64_t line_next(const Line *line, const LinePool *pool, LineState state, int64_t after);
 
-#endif							/* TICKET_LINE_H */
+#endif /* TICKET_LINE_H */

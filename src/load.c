@@ -49,7 +49,7 @@ static object_access_hook_type prev_object_access_hook = NULL;
 bool
 class_lock(int class, uint32 key1, uint32 key2, bool session, bool wait)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, key1, key2, class);
 	return LockAcquire(&tag, ExclusiveLock, session, !wait) != LOCKACQUIRE_NOT_AVAIL;
@@ -58,7 +58,7 @@ class_lock(int class, uint32 key1, uint32 key2, bool session, bool wait)
 void
 class_unlock(int class, uint32 key1, uint32 key2, bool session)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, key1, key2, class);
 	LockRelease(&tag, ExclusiveLock, session);
@@ -82,8 +82,8 @@ parse_mode(const char *mode)
 static int64
 read_config(TupleTableSlot *row, QueueConfig *config)
 {
-	bool		isnull;
-	Datum		value;
+	bool isnull;
+	Datum value;
 
 	memset(config, 0, sizeof(QueueConfig));
 #define COLUMN(n) slot_getattr(row, (n), &isnull)
@@ -109,8 +109,8 @@ load_queues(Relation relation, Snapshot snapshot)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
 		QueueConfig config;
-		int64		queue_id = read_config(row, &config);
-		Queue	   *queue = queue_slot_create(queue_id, &config);
+		int64 queue_id = read_config(row, &config);
+		Queue *queue = queue_slot_create(queue_id, &config);
 
 		if (queue)
 			queue_release(queue);
@@ -127,18 +127,19 @@ load_queues(Relation relation, Snapshot snapshot)
 static bool
 load_entry(TupleTableSlot *row, TimestampTz now)
 {
-	bool		isnull;
-	bool		ended;
-	bool		ok = true;
-	int64		queue_id = DatumGetInt64(slot_getattr(row, COL_ENTRY_QUEUE_ID, &isnull));
-	int64		place = DatumGetInt64(slot_getattr(row, COL_ENTRY_PLACE, &isnull));
-	uint64		secret = DatumGetInt64(slot_getattr(row, COL_ENTRY_SECRET, &isnull));
-	TimestampTz admitted_at = DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_ADMITTED_AT, &isnull));
-	bool		active = !isnull;
-	TimestampTz expires_at = active ?
-		DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_EXPIRES_AT, &isnull)) : 0;
-	Queue	   *queue;
-	Line	   *line;
+	bool isnull;
+	bool ended;
+	bool ok = true;
+	int64 queue_id = DatumGetInt64(slot_getattr(row, COL_ENTRY_QUEUE_ID, &isnull));
+	int64 place = DatumGetInt64(slot_getattr(row, COL_ENTRY_PLACE, &isnull));
+	uint64 secret = DatumGetInt64(slot_getattr(row, COL_ENTRY_SECRET, &isnull));
+	TimestampTz admitted_at =
+		DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_ADMITTED_AT, &isnull));
+	bool active = !isnull;
+	TimestampTz expires_at =
+		active ? DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_EXPIRES_AT, &isnull)) : 0;
+	Queue *queue;
+	Line *line;
 
 	(void) slot_getattr(row, COL_ENTRY_ENDED_AT, &ended);
 	ended = !ended;
@@ -172,7 +173,7 @@ load_entries(Relation relation, Snapshot snapshot)
 	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 	TimestampTz now = clock_now();
-	bool		ok = true;
+	bool ok = true;
 
 	while (ok && table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
@@ -190,10 +191,10 @@ load_entries(Relation relation, Snapshot snapshot)
 static void
 load_database(bool stale)
 {
-	LOCKMODE	mode = stale ? ShareLock : AccessShareLock;
-	Relation	queue = table_open(relation_oid(REL_QUEUE), mode);
-	Relation	entry = table_open(relation_oid(REL_QUEUE_ENTRY), mode);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	LOCKMODE mode = stale ? ShareLock : AccessShareLock;
+	Relation queue = table_open(relation_oid(REL_QUEUE), mode);
+	Relation entry = table_open(relation_oid(REL_QUEUE_ENTRY), mode);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	database_clear(MyDatabaseId, false);
 	load_queues(queue, snapshot);
@@ -222,7 +223,7 @@ refuse_standby(void)
 void
 queues_ready(void)
 {
-	bool		stale;
+	bool stale;
 
 	memory_require();
 	if (database_loaded(&stale) && (!stale || pending_any()))
@@ -249,8 +250,8 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleTableSlot *row;
 	QueueConfig config;
-	bool		stale;
-	int64		queue_id;
+	bool stale;
+	int64 queue_id;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "queue_follow() was not called by trigger manager");
@@ -273,8 +274,8 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 		pending_new_queue(queue_id, &config);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 	{
-		int64		live;
-		int			busy;
+		int64 live;
+		int busy;
 
 		if (!pending_drop_queue(queue_id, &live, &busy))
 			ticket_error(ERROR_WRONG_STATE,

@@ -8,12 +8,12 @@
 #include "postgres.h"
 
 /* Advisory lock classes of ours; PostgreSQL's own functions use 1 and 2. */
-#define LOCK_CLASS_LOAD		16
-#define LOCK_CLASS_PROMOTE	17
-#define LOCK_CLASS_RUNNER	18
-#define LOCK_CLASS_SEAT		19
-#define LOCK_CLASS_USER		20
-#define LOCK_CLASS_EXPIRE	21
+#define LOCK_CLASS_LOAD 16
+#define LOCK_CLASS_PROMOTE 17
+#define LOCK_CLASS_RUNNER 18
+#define LOCK_CLASS_SEAT 19
+#define LOCK_CLASS_USER 20
+#define LOCK_CLASS_EXPIRE 21
 
 extern void queues_ready(void);
 extern void load_init(void);
@@ -21,4 +21,4 @@ extern void refuse_standby(void);
 extern bool class_lock(int class, uint32 key1, uint32 key2, bool session, bool wait);
 extern void class_unlock(int class, uint32 key1, uint32 key2, bool session);
 
-#endif							/* TICKET_LOAD_H */
+#endif /* TICKET_LOAD_H */

@@ -19,27 +19,27 @@
 #include "ticket.h"
 #include "utils/hsearch.h"
 
-#define TRANCHE				"ticket"
-#define DIRECTORY_LOCK		0
-#define POOL_LOCK			1
-#define FIRST_QUEUE_LOCK	2
+#define TRANCHE "ticket"
+#define DIRECTORY_LOCK 0
+#define POOL_LOCK 1
+#define FIRST_QUEUE_LOCK 2
 
 /* The outflow is averaged over about this time. */
-#define OUTFLOW_WINDOW_S	60.0
+#define OUTFLOW_WINDOW_S 60.0
 
 typedef struct Memory
 {
-	int			max_queues;
-	int64		max_places;
-	uint32		n_pages;
-	pg_atomic_uint64 places;	/* taken, over all queues */
+	int max_queues;
+	int64 max_places;
+	uint32 n_pages;
+	pg_atomic_uint64 places; /* taken, over all queues */
 	pg_atomic_uint64 last_event;
 } Memory;
 
 typedef struct QueueHashEntry
 {
-	QueueKey	key;
-	int			slot;
+	QueueKey key;
+	int slot;
 } QueueHashEntry;
 
 static Memory *memory = NULL;
@@ -71,7 +71,7 @@ line_stride(void)
 static Size
 memory_size(void)
 {
-	Size		size = MAXALIGN(sizeof(Memory));
+	Size size = MAXALIGN(sizeof(Memory));
 
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Database))));
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Queue))));
@@ -93,9 +93,9 @@ memory_request(void)
 static void
 memory_startup(void)
 {
-	bool		found;
-	char	   *at;
-	HASHCTL		info = {.keysize = sizeof(QueueKey),.entrysize = sizeof(QueueHashEntry)};
+	bool found;
+	char *at;
+	HASHCTL info = {.keysize = sizeof(QueueKey), .entrysize = sizeof(QueueHashEntry)};
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
@@ -159,8 +159,8 @@ memory_require(void)
 uint64
 memory_next_event(uint64 at_least)
 {
-	uint64		last = pg_atomic_read_u64(&memory->last_event);
-	uint64		next;
+	uint64 last = pg_atomic_read_u64(&memory->last_event);
+	uint64 next;
 
 	do
 		next = Max(last + 1, at_least);
@@ -216,9 +216,9 @@ queue_line(const Queue *queue)
 Queue *
 queue_acquire(int64 queue_id, LWLockMode mode)
 {
-	QueueKey	key = {MyDatabaseId, (uint32) queue_id};
+	QueueKey key = {MyDatabaseId, (uint32) queue_id};
 	QueueHashEntry *entry;
-	int			slot = -1;
+	int slot = -1;
 
 	if (queue_id < 1 || queue_id > MAX_QUEUE_ID)
 		return NULL;
@@ -231,7 +231,8 @@ queue_acquire(int64 queue_id, LWLockMode mode)
 		return NULL;
 
 	LWLockAcquire(slot_lock(slot), mode);
-	if (queues[slot].key.database == key.database && queues[slot].key.queue_id == key.queue_id)
+	if (queues[slot].key.database == key.database && queues[slot].key.queue_id == key.queue_id &&
+		(queues[slot].creator == 0 || queues[slot].creator == MyProcPid))
 		return &queues[slot];
 	LWLockRelease(slot_lock(slot));
 	return NULL;
@@ -258,10 +259,10 @@ queue_release(Queue *queue)
 Queue *
 queue_slot_create(int64 queue_id, const QueueConfig *config)
 {
-	QueueKey	key = {MyDatabaseId, (uint32) queue_id};
+	QueueKey key = {MyDatabaseId, (uint32) queue_id};
 	QueueHashEntry *entry;
-	Queue	   *queue = NULL;
-	bool		found;
+	Queue *queue = NULL;
+	bool found;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
@@ -275,7 +276,7 @@ queue_slot_create(int64 queue_id, const QueueConfig *config)
 		LWLockAcquire(slot_lock(queue_slot(queue)), LW_EXCLUSIVE);
 		if (!entry)
 		{
-			uint32		generation = queue->generation;
+			uint32 generation = queue->generation;
 
 			entry = hash_search(queue_hash, &key, HASH_ENTER_NULL, &found);
 			Assert(entry && !found);
@@ -297,8 +298,8 @@ queue_slot_create(int64 queue_id, const QueueConfig *config)
 static void
 slot_clear(Queue *queue)
 {
-	uint32		page;
-	uint64		places = 0;
+	uint32 page;
+	uint64 places = 0;
 
 	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
 	while ((page = line_pop_page(queue_line(queue))) != LINE_NO_PAGE)
@@ -333,7 +334,7 @@ queue_slot_free(int slot, uint32 generation)
 int64
 queue_take_place(Queue *queue, int64 place, uint64 secret)
 {
-	Line	   *line = queue_line(queue);
+	Line *line = queue_line(queue);
 
 	if (place == 0)
 		place = line->next_place;
@@ -346,7 +347,7 @@ queue_take_place(Queue *queue, int64 place, uint64 secret)
 	}
 	if (line_lacks_page(line, place))
 	{
-		uint32		page;
+		uint32 page;
 
 		LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
 		page = line_pool_take(pool);
@@ -365,8 +366,8 @@ queue_take_place(Queue *queue, int64 place, uint64 secret)
 void
 queue_drop_place(Queue *queue, int64 place)
 {
-	Line	   *line = queue_line(queue);
-	uint32		page;
+	Line *line = queue_line(queue);
+	uint32 page;
 
 	if (line_lacks_page(line, place))
 		return;
@@ -392,8 +393,8 @@ queue_refill(Queue *queue, TimestampTz now)
 		queue->bucket_at = now;
 	if (now > queue->bucket_at)
 	{
-		queue->bucket += (double) (now - queue->bucket_at) * config->promote_count /
-			config->promote_interval;
+		queue->bucket +=
+			(double) (now - queue->bucket_at) * config->promote_count / config->promote_interval;
 		queue->bucket_at = now;
 	}
 	queue->bucket = Min(queue->bucket, config->promote_count);
@@ -406,7 +407,7 @@ queue_refill(Queue *queue, TimestampTz now)
 int64
 queue_room(const Queue *queue, int64 credit)
 {
-	int64		room = queue->config.capacity - queue->active + credit;
+	int64 room = queue->config.capacity - queue->active + credit;
 
 	/* A hair under one token is one: the bucket is a sum of fractions. */
 	return Max(0, Min(room, (int64) (queue->bucket + 1e-6)));
@@ -445,14 +446,14 @@ queue_count_outflow(Queue *queue, int64 n, TimestampTz now)
 double
 queue_outflow(const Queue *queue, TimestampTz now)
 {
-	double		seconds = (now - queue->outflow_since) / 1e6;
-	double		configured = (double) queue->config.promote_count /
-		((double) queue->config.promote_interval / 1e6);
+	double seconds = (now - queue->outflow_since) / 1e6;
+	double configured =
+		(double) queue->config.promote_count / ((double) queue->config.promote_interval / 1e6);
 
 	if (queue->outflow_since == 0 || seconds < 1.0)
 		return configured;
 	return queue->outflow * exp(-outflow_age(queue, now) / OUTFLOW_WINDOW_S) /
-		(OUTFLOW_WINDOW_S * (1.0 - exp(-seconds / OUTFLOW_WINDOW_S)));
+		   (OUTFLOW_WINDOW_S * (1.0 - exp(-seconds / OUTFLOW_WINDOW_S)));
 }
 
 /* ---------- databases ---------- */
@@ -461,7 +462,7 @@ queue_outflow(const Queue *queue, TimestampTz now)
 static Database *
 database_entry(Oid database, bool add)
 {
-	Database   *unused = NULL;
+	Database *unused = NULL;
 
 	for (int i = 0; i < memory->max_queues; i++)
 	{
@@ -480,8 +481,8 @@ database_entry(Oid database, bool add)
 bool
 database_loaded(bool *stale)
 {
-	Database   *entry;
-	bool		loaded;
+	Database *entry;
+	bool loaded;
 
 	LWLockAcquire(directory_lock(), LW_SHARED);
 	entry = database_entry(MyDatabaseId, false);
@@ -494,7 +495,7 @@ database_loaded(bool *stale)
 void
 database_set_loaded(bool loaded)
 {
-	Database   *entry;
+	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	entry = database_entry(MyDatabaseId, loaded);
@@ -513,7 +514,7 @@ database_set_loaded(bool loaded)
 void
 database_set_stale(void)
 {
-	Database   *entry;
+	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	entry = database_entry(MyDatabaseId, false);
@@ -526,7 +527,7 @@ database_set_stale(void)
 void
 database_clear(Oid database, bool forget)
 {
-	Database   *entry;
+	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	for (int slot = 0; slot < memory->max_queues; slot++)
@@ -555,7 +556,7 @@ database_clear(Oid database, bool forget)
 void
 database_set_runner(Latch *latch, TimestampTz wakes)
 {
-	Database   *entry;
+	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	entry = database_entry(MyDatabaseId, latch != NULL);
@@ -573,8 +574,8 @@ database_set_runner(Latch *latch, TimestampTz wakes)
 void
 database_wake_runner(TimestampTz due)
 {
-	Database   *entry;
-	Latch	   *latch = NULL;
+	Database *entry;
+	Latch *latch = NULL;
 
 	LWLockAcquire(directory_lock(), LW_SHARED);
 	entry = database_entry(MyDatabaseId, false);

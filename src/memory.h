@@ -28,7 +28,7 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
-#define MAX_QUEUE_ID	((1 << 22) - 1)
+#define MAX_QUEUE_ID ((1 << 22) - 1)
 
 typedef enum QueueMode
 {
@@ -41,58 +41,59 @@ typedef enum QueueMode
 /* A row of ticket.queue; times and spans in microseconds. */
 typedef struct QueueConfig
 {
-	QueueMode	mode;
-	bool		rejoin_back;
-	int32		capacity;
-	int32		promote_count;
-	int64		promote_interval;
-	int64		active_ttl;
-	int64		idle_ttl;
-	TimestampTz opens_at;		/* DT_NOBEGIN when not set */
+	QueueMode mode;
+	bool rejoin_back;
+	int32 capacity;
+	int32 promote_count;
+	int64 promote_interval;
+	int64 active_ttl;
+	int64 idle_ttl;
+	TimestampTz opens_at; /* DT_NOBEGIN when not set */
 } QueueConfig;
 
 typedef struct QueueKey
 {
-	Oid			database;
-	uint32		queue_id;
+	Oid database;
+	uint32 queue_id;
 } QueueKey;
 
 typedef struct Queue
 {
-	QueueKey	key;			/* database InvalidOid: slot is free */
-	uint32		generation;		/* grows each time the slot changes hands */
+	QueueKey key; /* database InvalidOid: slot is free */
+	uint32 generation; /* grows each time the slot changes hands */
 	QueueConfig config;
 
 	/* Active tickets, those of transactions still running included. */
-	int64		active;
+	int64 active;
 
 	/* Token bucket of the promotion rate. */
-	double		bucket;
+	double bucket;
 	TimestampTz bucket_at;
 
 	/* Measured outflow: an exponentially weighted count of promotions. */
-	double		outflow;
+	double outflow;
 	TimestampTz outflow_at;
 	TimestampTz outflow_since;
 
 	/* Since the queue was loaded. */
-	int64		entered;
-	int64		promoted;
-	int64		ended;
+	int64 entered;
+	int64 promoted;
+	int64 ended;
 
-	TimestampTz idle_checked;	/* last search for silent ones */
-	bool		dropping;		/* its row is being deleted */
-	int			in_flight;		/* transactions with changes not yet applied */
-	uint64		changes;		/* transactions applied or undone */
+	TimestampTz idle_checked; /* last search for silent ones */
+	bool dropping; /* its row is being deleted */
+	int creator; /* process that is creating it; 0: committed */
+	int in_flight; /* transactions with changes not yet applied */
+	uint64 changes; /* transactions applied or undone */
 } Queue;
 
 typedef struct Database
 {
-	Oid			database;		/* InvalidOid: entry is free */
-	bool		loaded;
-	bool		stale;			/* tables were changed behind our back */
-	Latch	   *runner;			/* latch of the backend in run(), or NULL */
-	TimestampTz runner_wakes;	/* when it will wake by itself */
+	Oid database; /* InvalidOid: entry is free */
+	bool loaded;
+	bool stale; /* tables were changed behind our back */
+	Latch *runner; /* latch of the backend in run(), or NULL */
+	TimestampTz runner_wakes; /* when it will wake by itself */
 } Database;
 
 extern void memory_init(void);
@@ -104,12 +105,12 @@ extern uint64 memory_next_event(uint64 at_least);
 extern Queue *queue_acquire(int64 queue_id, LWLockMode mode);
 extern Queue *queue_acquire_slot(int slot, uint32 generation, LWLockMode mode);
 extern void queue_release(Queue *queue);
-extern int	queue_slot(const Queue *queue);
+extern int queue_slot(const Queue *queue);
 extern Line *queue_line(const Queue *queue);
 extern LinePool *memory_pool(void);
 extern Queue *queue_slot_create(int64 queue_id, const QueueConfig *config);
 extern void queue_slot_free(int slot, uint32 generation);
-extern int	memory_max_queues(void);
+extern int memory_max_queues(void);
 extern Queue *memory_queue(int slot);
 
 /* With the queue lock held exclusively. */
@@ -132,4 +133,4 @@ extern void database_wake_runner(TimestampTz due);
 /* Usage, for the views. */
 extern void memory_usage(int *queues, int *max_queues, int64 *places, int64 *max_places);
 
-#endif							/* TICKET_MEMORY_H */
+#endif /* TICKET_MEMORY_H */

@@ -24,15 +24,14 @@ PG_FUNCTION_INFO_V1(ticket_event_id);
 Datum
 ticket_event_id(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
-	int64		us;
-	uint64		stamp;
-	uint64		half[2];
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
+	int64 us;
+	uint64 stamp;
+	uint64 half[2];
 
 	memory_require();
 	/* Unix time; a 4096th of a millisecond is one step of the counter. */
-	us = GetCurrentTimestamp() +
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	us = GetCurrentTimestamp() + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	stamp = memory_next_event(((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000));
 	if (!pg_strong_random(&half[1], sizeof(half[1])))
 		ereport(ERROR,

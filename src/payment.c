@@ -17,84 +17,100 @@
 PG_FUNCTION_INFO_V1(ticket_pay_reservation);
 
 static AnswerType payment_answer = {
-	5, {{"payment_id", INT8OID}, {"status", TEXTOID}, {"amount", INT8OID}, {"balance", INT8OID},
-	{"paid_at", TIMESTAMPTZOID}}
+	5,
+	{{"payment_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"amount", INT8OID},
+	 {"balance", INT8OID},
+	 {"paid_at", TIMESTAMPTZOID}},
 };
 
 static SavedPlan lock_reservation = {
 	"SELECT status, expires_at, amount, queue_id, place, pg_catalog.cardinality(seat_ids)"
 	" FROM ticket.reservation WHERE reservation_id" EQ "$1 AND user_id" EQ "$2"
 	" FOR NO KEY UPDATE",
-	2, {INT8OID, TEXTOID}
+	2,
+	{INT8OID, TEXTOID},
 };
 
 static SavedPlan find_payment = {
 	"SELECT payment_id, status, amount, balance, paid_at FROM ticket.payment"
 	" WHERE reservation_id" EQ "$1 AND paid_at IS NOT NULL",
-	1, {INT8OID}
+	1,
+	{INT8OID},
 };
 
 static SavedPlan find_keyed_payment = {
 	"SELECT reservation_id FROM ticket.payment WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	2, {TEXTOID, TEXTOID}
+	2,
+	{TEXTOID, TEXTOID},
 };
 
 static SavedPlan open_account = {
 	"INSERT INTO ticket.account (user_id, balance) VALUES ($1, 0) ON CONFLICT (user_id) DO NOTHING",
-	1, {TEXTOID}
+	1,
+	{TEXTOID},
 };
 
-static SavedPlan read_balance = {
-	"SELECT balance FROM ticket.account WHERE user_id" EQ "$1", 1, {TEXTOID}
-};
+static SavedPlan read_balance = {"SELECT balance FROM ticket.account WHERE user_id" EQ "$1",
+								 1,
+								 {TEXTOID}};
 
 /*
  * All that paying writes.  The ticket ends with SKIP LOCKED, as that row comes
  * before the reservation in the order of locks: whoever has it is ending it.
  */
-static SavedPlan write_payment = {
-	"WITH r AS (UPDATE ticket.reservation SET status = 'paid'"
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
-	" s AS (UPDATE ticket.seat AS seat SET status = 'sold', held_until = NULL FROM r"
-	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)"
-	" AND seat.reservation_id" EQ "$1 AND seat.status" EQ "'held' RETURNING 1),"
-	" a AS (UPDATE ticket.account SET balance = balance" MINUS "$3 WHERE user_id" EQ "$2"
-	" AND balance" GE "$3 RETURNING balance),"
-	" p AS (INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, balance,"
-	" paid_at, idempotency_key) SELECT $1, $2, 'points', 'captured', $3, balance, $4, $5 FROM a"
-	" RETURNING payment_id, balance),"
-	" l AS (INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)"
-	" SELECT $2, 'payment', OPERATOR(pg_catalog.-) $3, balance, payment_id, $4 FROM p),"
-	" t AS (SELECT queue_id, place FROM ticket.queue_entry WHERE queue_id" EQ "$6"
-	" AND place" EQ "$7 AND user_id" EQ "$2 AND status" EQ "'active' FOR NO KEY UPDATE SKIP LOCKED),"
-	" e AS (UPDATE ticket.queue_entry AS entry SET status = 'finished', ended_at = $4 FROM t"
-	" WHERE entry.queue_id" EQ "t.queue_id AND entry.place" EQ "t.place RETURNING 1),"
-	RESERVATION_EVENT("'reservation.paid'",
-					  ", 'payment_id', (SELECT payment_id FROM p), 'paid_at', $4")
-	" SELECT p.payment_id, p.balance, (SELECT pg_catalog.count(*) FROM s),"
-	" (SELECT pg_catalog.count(*) FROM e) FROM p",
-	7, {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID}
-};
+/* clang-format off */
+#define WRITE_PAYMENT(on_conflict) \
+	"WITH r AS (UPDATE ticket.reservation SET status = 'paid'" \
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," \
+	" s AS (UPDATE ticket.seat AS seat SET status = 'sold', held_until = NULL FROM r" \
+	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)" \
+	" AND seat.reservation_id" EQ "$1 AND seat.status" EQ "'held' RETURNING 1)," \
+	" a AS (UPDATE ticket.account SET balance = balance" MINUS "$3 WHERE user_id" EQ "$2" \
+	" AND balance" GE "$3 RETURNING balance)," \
+	" p AS (INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount," \
+	" balance, paid_at, idempotency_key)" \
+	" SELECT $1, $2, 'points', 'captured', $3, balance, $4, $5 FROM a" on_conflict \
+	" RETURNING payment_id, balance)," \
+	" l AS (INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)" \
+	" SELECT $2, 'payment', OPERATOR(pg_catalog.-) $3, balance, payment_id, $4 FROM p)," \
+	" t AS (SELECT queue_id, place FROM ticket.queue_entry WHERE queue_id" EQ "$6" \
+	" AND place" EQ "$7 AND user_id" EQ "$2 AND status" EQ "'active'" \
+	" FOR NO KEY UPDATE SKIP LOCKED)," \
+	" e AS (UPDATE ticket.queue_entry AS entry SET status = 'finished', ended_at = $4 FROM t" \
+	" WHERE entry.queue_id" EQ "t.queue_id AND entry.place" EQ "t.place RETURNING 1)," \
+	RESERVATION_EVENT("'reservation.paid'", \
+					  ", 'payment_id', (SELECT payment_id FROM p), 'paid_at', $4") \
+	" SELECT p.payment_id, p.balance, (SELECT pg_catalog.count(*) FROM s)," \
+	" (SELECT pg_catalog.count(*) FROM e) FROM p"
+
+#define PAYMENT_TYPES \
+	{INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID}
+
+static SavedPlan write_payment = {WRITE_PAYMENT(""), 7, PAYMENT_TYPES};
+static SavedPlan write_keyed_payment = {WRITE_PAYMENT(UNUSED_KEY), 7, PAYMENT_TYPES};
+/* clang-format on */
 
 typedef struct PayRequest
 {
-	int64		reservation_id;
-	text	   *user;
-	text	   *key;
-	int64		amount;
-	int64		queue_id;		/* 0: came through none */
-	int64		place;
-	int64		n_seats;
-	bool		paid;			/* already */
+	int64 reservation_id;
+	text *user;
+	text *key;
+	int64 amount;
+	int64 queue_id; /* 0: came through none */
+	int64 place;
+	int64 n_seats;
+	bool paid; /* already */
 } PayRequest;
 
 /* Locks the reservation and sees whether it can be paid, or has been. */
 static void
 lock_and_check(PayRequest *request)
 {
-	Datum		args[2] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user)};
+	Datum args[2] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user)};
 	TimestampTz now;
-	bool		isnull;
+	bool isnull;
 	const char *status;
 
 	if (plan_run(&lock_reservation, args, NULL) == 0)
@@ -105,7 +121,8 @@ lock_and_check(PayRequest *request)
 	request->paid = strcmp(status, "paid") == 0;
 	if (request->paid)
 		return;
-	if (strcmp(status, "expired") == 0 || (strcmp(status, "held") == 0 && result_int64(0, 2) <= now))
+	if (strcmp(status, "expired") == 0 ||
+		(strcmp(status, "held") == 0 && result_int64(0, 2) <= now))
 		ticket_error(ERROR_HOLD_EXPIRED,
 					 psprintf("It ended at %s.", timestamptz_to_str(result_int64(0, 2))),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
@@ -123,7 +140,7 @@ lock_and_check(PayRequest *request)
 static void
 check_key(const PayRequest *request)
 {
-	Datum		args[2] = {PointerGetDatum(request->user), PointerGetDatum(request->key)};
+	Datum args[2] = {PointerGetDatum(request->user), PointerGetDatum(request->key)};
 
 	if (request->key == NULL)
 		return;
@@ -139,8 +156,8 @@ pg_attribute_noreturn()
 static void
 points_short(const PayRequest *request)
 {
-	Datum		args[1] = {PointerGetDatum(request->user)};
-	int64		balance = plan_read_latest(&read_balance, args, NULL) ? result_int64(0, 1) : 0;
+	Datum args[1] = {PointerGetDatum(request->user)};
+	int64 balance = plan_read_latest(&read_balance, args, NULL) ? result_int64(0, 1) : 0;
 
 	ticket_error(ERROR_POINTS_SHORT,
 				 psprintf("The balance is %lld, the price is %lld.", (long long) balance,
@@ -152,12 +169,12 @@ points_short(const PayRequest *request)
 static void
 pay(const PayRequest *request)
 {
-	bool		queued = request->queue_id != 0;
-	Datum		args[7] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user),
-		Int64GetDatum(request->amount), TimestampTzGetDatum(clock_now()),
-		PointerGetDatum(request->key), Int64GetDatum(request->queue_id),
-	Int64GetDatum(request->place)};
-	char		nulls[7];
+	bool queued = request->queue_id != 0;
+	Datum args[7] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user),
+					 Int64GetDatum(request->amount),         TimestampTzGetDatum(clock_now()),
+					 PointerGetDatum(request->key),          Int64GetDatum(request->queue_id),
+					 Int64GetDatum(request->place)};
+	char nulls[7];
 
 	memset(nulls, ' ', sizeof(nulls));
 	if (request->key == NULL)
@@ -167,14 +184,18 @@ pay(const PayRequest *request)
 	/* Who gets something for nothing may never have had an account. */
 	if (request->amount == 0)
 		plan_run(&open_account, &args[1], NULL);
-	if (plan_run(&write_payment, args, nulls) == 0)
+	if (plan_run(request->key ? &write_keyed_payment : &write_payment, args, nulls) == 0)
+	{
+		/* The same key may have paid something else meanwhile. */
+		check_key(request);
 		points_short(request);
+	}
 	if (result_int64(0, 3) != request->n_seats)
 		elog(ERROR, "reservation %lld and its seats do not agree",
 			 (long long) request->reservation_id);
 	if (result_int64(0, 4) > 0)
 	{
-		Queue	   *queue;
+		Queue *queue;
 
 		pending_reserve(1);
 		queue = queue_acquire(request->queue_id, LW_EXCLUSIVE);
@@ -205,12 +226,12 @@ pay(const PayRequest *request)
 Datum
 ticket_pay_reservation(PG_FUNCTION_ARGS)
 {
-	PayRequest	request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
-	Datum		args[1] = {Int64GetDatum(request.reservation_id)};
+	PayRequest request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
+	Datum args[1] = {Int64GetDatum(request.reservation_id)};
 	OwnerContext owner;
-	Datum		values[5];
-	bool		nulls[5];
-	Datum		answer;
+	Datum values[5];
+	bool nulls[5];
+	Datum answer;
 
 	request.user = arg_user(fcinfo, 1);
 	request.key = arg_key(fcinfo, 2);

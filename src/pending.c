@@ -18,43 +18,42 @@
 
 typedef enum ChangeKind
 {
-	CHANGE_JOIN,				/* a place was taken, it will wait */
-	CHANGE_ADMIT,				/* a place was taken, it will be active */
-	CHANGE_PROMOTE,				/* a waiting place will be active */
-	CHANGE_END,					/* a place will be gone */
-	CHANGE_NEW_QUEUE,			/* a slot was taken */
-	CHANGE_CONFIG,				/* a queue will have other settings */
-	CHANGE_DROP_QUEUE,			/* a slot will be free */
-	CHANGE_STALE,				/* the tables were changed by hand */
-	CHANGE_DROP_DATABASE,		/* all of a database will be gone */
-	CHANGE_WAKE					/* something falls due at that time */
+	CHANGE_JOIN, /* a place was taken, it will wait */
+	CHANGE_ADMIT, /* a place was taken, it will be active */
+	CHANGE_PROMOTE, /* a waiting place will be active */
+	CHANGE_END, /* a place will be gone */
+	CHANGE_NEW_QUEUE, /* a slot was taken */
+	CHANGE_CONFIG, /* a queue will have other settings */
+	CHANGE_DROP_QUEUE, /* a slot will be free */
+	CHANGE_STALE, /* the tables were changed by hand */
+	CHANGE_DROP_DATABASE, /* all of a database will be gone */
+	CHANGE_WAKE /* something falls due at that time */
 } ChangeKind;
 
 typedef struct Change
 {
-	ChangeKind	kind;
-	int			level;
-	int			slot;
-	uint32		generation;
-	int64		place;
-	TimestampTz time;			/* JOIN: heard; ADMIT, PROMOTE: ends; WAKE: due */
-	bool		counted;		/* ADMIT, PROMOTE: already in Queue.active; END:
-								 * was active */
-	bool		token;			/* ADMIT, PROMOTE: took from the bucket */
-	Oid			database;
+	ChangeKind kind;
+	int level;
+	int slot;
+	uint32 generation;
+	int64 place;
+	TimestampTz time; /* JOIN: heard; ADMIT, PROMOTE: ends; WAKE: due */
+	bool counted; /* ADMIT, PROMOTE: already in Queue.active; END: was active */
+	bool token; /* ADMIT, PROMOTE: took from the bucket */
+	Oid database;
 	QueueConfig *config;
 } Change;
 
 static Change *changes = NULL;
-static int	n_changes = 0;
-static int	max_changes = 0;
+static int n_changes = 0;
+static int max_changes = 0;
 
 /* Slots this transaction has counted itself into (Queue.in_flight). */
 static int *touched = NULL;
-static int	n_touched = 0;
-static int	max_touched = 0;
+static int n_touched = 0;
+static int max_touched = 0;
 
-bool		pending_own_write = false;
+bool pending_own_write = false;
 
 bool
 pending_any(void)
@@ -70,7 +69,7 @@ pending_reserve(int n)
 {
 	if (changes == NULL || n_changes + n > max_changes)
 	{
-		int			size = Max(n_changes + n, Max(8, max_changes * 2));
+		int size = Max(n_changes + n, Max(8, max_changes * 2));
 
 		if (changes == NULL)
 			changes = MemoryContextAllocHuge(TopTransactionContext, size * sizeof(Change));
@@ -80,7 +79,7 @@ pending_reserve(int n)
 	}
 	if (n_touched + 1 > max_touched)
 	{
-		int			size = Max(8, max_touched * 2);
+		int size = Max(8, max_touched * 2);
 
 		if (touched == NULL)
 			touched = MemoryContextAlloc(TopTransactionContext, size * sizeof(int));
@@ -93,7 +92,7 @@ pending_reserve(int n)
 static Change *
 add_change(ChangeKind kind)
 {
-	Change	   *change;
+	Change *change;
 
 	Assert(n_changes < max_changes);
 	change = &changes[n_changes++];
@@ -116,7 +115,7 @@ touched_slot(int slot)
 static Change *
 add_queue_change(ChangeKind kind, Queue *queue, int64 place)
 {
-	Change	   *change = add_change(kind);
+	Change *change = add_change(kind);
 
 	change->slot = queue_slot(queue);
 	change->generation = queue->generation;
@@ -138,7 +137,7 @@ pending_join(Queue *queue, int64 place, TimestampTz heard)
 void
 pending_admit(Queue *queue, int64 place, TimestampTz expires_at)
 {
-	Change	   *change = add_queue_change(CHANGE_ADMIT, queue, place);
+	Change *change = add_queue_change(CHANGE_ADMIT, queue, place);
 
 	change->time = expires_at;
 	change->counted = true;
@@ -157,7 +156,7 @@ pending_admit(Queue *queue, int64 place, TimestampTz expires_at)
 void
 pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
 {
-	Change	   *change = add_queue_change(CHANGE_PROMOTE, queue, place);
+	Change *change = add_queue_change(CHANGE_PROMOTE, queue, place);
 
 	change->time = expires_at;
 	if (!credit)
@@ -182,7 +181,7 @@ pending_end(Queue *queue, int64 place, bool was_active)
 int64
 pending_credit(const Queue *queue)
 {
-	int64		credit = 0;
+	int64 credit = 0;
 
 	for (int i = 0; i < n_changes; i++)
 	{
@@ -199,7 +198,8 @@ pending_credit(const Queue *queue)
 void
 pending_new_queue(int64 queue_id, const QueueConfig *config)
 {
-	Queue	   *queue;
+	Queue *queue;
+	bool dropped;
 
 	pending_reserve(1);
 	queue = queue_slot_create(queue_id, config);
@@ -208,14 +208,19 @@ pending_new_queue(int64 queue_id, const QueueConfig *config)
 					 "Delete a queue that is no longer needed, or raise ticket.max_queues and restart the server.",
 					 "no shared memory for another queue");
 	add_queue_change(CHANGE_NEW_QUEUE, queue, 0);
+	queue->creator = MyProcPid;
+	dropped = queue->dropping;
 	queue_release(queue);
+	/* Deleted and created anew at once: let it be read again. */
+	if (dropped)
+		pending_stale();
 }
 
 void
 pending_config(int64 queue_id, const QueueConfig *config)
 {
 	QueueConfig *copy = MemoryContextAlloc(TopTransactionContext, sizeof(QueueConfig));
-	Queue	   *queue;
+	Queue *queue;
 
 	*copy = *config;
 	pending_reserve(1);
@@ -235,7 +240,7 @@ pending_config(int64 queue_id, const QueueConfig *config)
 bool
 pending_drop_queue(int64 queue_id, int64 *live, int *busy)
 {
-	Queue	   *queue;
+	Queue *queue;
 
 	*live = *busy = 0;
 	pending_reserve(1);
@@ -280,7 +285,7 @@ pending_wake(TimestampTz due)
 static TimestampTz
 apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
 {
-	Line	   *line = queue_line(queue);
+	Line *line = queue_line(queue);
 
 	switch (change->kind)
 	{
@@ -302,6 +307,9 @@ apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
 			if (change->counted)
 				queue->active--;
 			queue->ended++;
+			break;
+		case CHANGE_NEW_QUEUE:
+			queue->creator = 0;
 			break;
 		case CHANGE_CONFIG:
 			queue->config = *change->config;
@@ -341,13 +349,13 @@ undo_queue_change(Queue *queue, const Change *change)
 static int
 apply_run(int first, TimestampTz *wake)
 {
-	int			i = first;
-	int64		promoted = 0;
-	Queue	   *queue = queue_acquire_slot(changes[first].slot, changes[first].generation,
-										   LW_EXCLUSIVE);
+	int i = first;
+	int64 promoted = 0;
+	Queue *queue = queue_acquire_slot(changes[first].slot, changes[first].generation, LW_EXCLUSIVE);
 
 	for (; i < n_changes && changes[i].slot == changes[first].slot &&
-		 changes[i].kind != CHANGE_DROP_QUEUE; i++)
+		   changes[i].kind != CHANGE_DROP_QUEUE;
+		 i++)
 	{
 		if (queue)
 		{
@@ -413,7 +421,7 @@ undo_down_to(int keep)
 	while (n_changes > keep)
 	{
 		const Change *change = &changes[--n_changes];
-		Queue	   *queue;
+		Queue *queue;
 
 		switch (change->kind)
 		{
@@ -455,14 +463,14 @@ pending_undo_last(void)
 void
 pending_retract(int n_last, const int64 *keep, int n_keep)
 {
-	int			from = n_changes - n_last;
-	int			to = from;
-	int			k = 0;
+	int from = n_changes - n_last;
+	int to = from;
+	int k = 0;
 
 	for (int i = from; i < n_changes; i++)
 	{
-		Change	   *change = &changes[i];
-		Queue	   *queue;
+		Change *change = &changes[i];
+		Queue *queue;
 
 		while (k < n_keep && keep[k] < change->place)
 			k++;
@@ -486,7 +494,7 @@ leave_queues(void)
 {
 	for (int i = 0; i < n_touched; i++)
 	{
-		Queue	   *queue = memory_queue(touched[i]);
+		Queue *queue = memory_queue(touched[i]);
 
 		queue = queue_acquire_slot(touched[i], queue->generation, LW_EXCLUSIVE);
 		if (queue)
@@ -540,8 +548,8 @@ pending_xact(XactEvent event, void *arg)
 static void
 pending_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	int			level = GetCurrentTransactionNestLevel();
-	int			keep = n_changes;
+	int level = GetCurrentTransactionNestLevel();
+	int keep = n_changes;
 
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{

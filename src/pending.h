@@ -37,4 +37,4 @@ extern void pending_wake(TimestampTz due);
 /* True while the extension's own statements change queue_entry. */
 extern bool pending_own_write;
 
-#endif							/* TICKET_PENDING_H */
+#endif /* TICKET_PENDING_H */

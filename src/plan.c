@@ -25,8 +25,7 @@ owner_begin(OwnerContext *context)
 	GetUserIdAndSecContext(&context->user, &context->sec_context);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	SetUserIdAndSecContext(relation_owner(),
-						   context->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(relation_owner(), context->sec_context | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 void
@@ -42,7 +41,7 @@ plan_get(SavedPlan *plan)
 {
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr	prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
 
 		if (prepared == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -65,8 +64,8 @@ plan_check(int rc)
 uint64
 plan_run(SavedPlan *plan, Datum *values, const char *nulls)
 {
-	SPIPlanPtr	prepared = plan_get(plan);
-	int			rc;
+	SPIPlanPtr prepared = plan_get(plan);
+	int rc;
 
 	pending_own_write = true;
 	rc = SPI_execute_plan(prepared, values, nulls, false, 0);
@@ -82,17 +81,16 @@ plan_run(SavedPlan *plan, Datum *values, const char *nulls)
 uint64
 plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
 {
-	SPIPlanPtr	prepared = plan_get(plan);
-	Snapshot	snapshot;
-	int			rc;
+	SPIPlanPtr prepared = plan_get(plan);
+	Snapshot snapshot;
+	int rc;
 
 	if (!IsolationUsesXactSnapshot())
 		return plan_check(SPI_execute_plan(prepared, values, nulls, false, 0));
 
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	rc = SPI_execute_snapshot(prepared, values, nulls, snapshot, InvalidSnapshot,
-							  false, false, 0);
+	rc = SPI_execute_snapshot(prepared, values, nulls, snapshot, InvalidSnapshot, false, false, 0);
 	UnregisterSnapshot(snapshot);
 	return plan_check(rc);
 }
@@ -106,8 +104,8 @@ result_datum(int row, int column, bool *isnull)
 int64
 result_int64(int row, int column)
 {
-	bool		isnull;
-	Datum		value = result_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = result_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -115,7 +113,7 @@ result_int64(int row, int column)
 bool
 result_isnull(int row, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	(void) result_datum(row, column, &isnull);
 	return isnull;
@@ -124,8 +122,8 @@ result_isnull(int row, int column)
 bool
 result_equals(int row, int column, const char *expected)
 {
-	bool		isnull;
-	Datum		value = result_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = result_datum(row, column, &isnull);
 
 	return !isnull && strcmp(TextDatumGetCString(value), expected) == 0;
 }

@@ -14,33 +14,33 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 
-#define MAX_PLAN_ARGS	14
+#define MAX_PLAN_ARGS 14
 
 /*
  * Operators by their full names; spelled out they would hide the statement.
  * Named so, all bind alike and from the left: mind the parentheses.
  */
-#define EQ		" OPERATOR(pg_catalog.=) "
-#define NE		" OPERATOR(pg_catalog.<>) "
-#define LT		" OPERATOR(pg_catalog.<) "
-#define LE		" OPERATOR(pg_catalog.<=) "
-#define GT		" OPERATOR(pg_catalog.>) "
-#define GE		" OPERATOR(pg_catalog.>=) "
-#define PLUS	" OPERATOR(pg_catalog.+) "
-#define MINUS	" OPERATOR(pg_catalog.-) "
+#define EQ " OPERATOR(pg_catalog.=) "
+#define NE " OPERATOR(pg_catalog.<>) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define GT " OPERATOR(pg_catalog.>) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define PLUS " OPERATOR(pg_catalog.+) "
+#define MINUS " OPERATOR(pg_catalog.-) "
 
 typedef struct SavedPlan
 {
 	const char *sql;
-	int			nargs;
-	Oid			types[MAX_PLAN_ARGS];
-	SPIPlanPtr	plan;
+	int nargs;
+	Oid types[MAX_PLAN_ARGS];
+	SPIPlanPtr plan;
 } SavedPlan;
 
 typedef struct OwnerContext
 {
-	Oid			user;
-	int			sec_context;
+	Oid user;
+	int sec_context;
 	MemoryContext caller;
 } OwnerContext;
 
@@ -55,4 +55,4 @@ extern int64 result_int64(int row, int column);
 extern bool result_isnull(int row, int column);
 extern bool result_equals(int row, int column, const char *expected);
 
-#endif							/* TICKET_PLAN_H */
+#endif /* TICKET_PLAN_H */

@@ -20,7 +20,7 @@
 #include "utils/tuplestore.h"
 
 /* Tickets changed by one statement, at most. */
-#define BATCH	10000
+#define BATCH 10000
 
 PG_FUNCTION_INFO_V1(ticket_queue_create);
 PG_FUNCTION_INFO_V1(ticket_promote);
@@ -32,7 +32,8 @@ PG_FUNCTION_INFO_V1(ticket_queue_memory);
 static SavedPlan insert_queue = {
 	"INSERT INTO ticket.queue (name, capacity, promote_count, promote_interval, active_ttl,"
 	" idle_ttl, opens_at) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING queue_id",
-	7, {TEXTOID, INT4OID, INT4OID, INTERVALOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID}
+	7,
+	{TEXTOID, INT4OID, INT4OID, INTERVALOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID},
 };
 
 /*
@@ -47,17 +48,15 @@ Datum
 ticket_queue_create(PG_FUNCTION_ARGS)
 {
 	TimestampTz opens_at = arg_time(fcinfo, 6, "opens_at");
-	Datum		args[7] = {
-		PointerGetDatum(arg_name(fcinfo, 0, "name")),
-		Int32GetDatum(arg_count(fcinfo, 1, "capacity", 0, PG_INT32_MAX)),
-		Int32GetDatum(arg_count(fcinfo, 2, "promote_count", 1, PG_INT32_MAX)),
-		IntervalPGetDatum(arg_interval(fcinfo, 3, "promote_interval")),
-		IntervalPGetDatum(arg_interval(fcinfo, 4, "active_ttl")),
-		IntervalPGetDatum(arg_interval(fcinfo, 5, "idle_ttl")),
-		TimestampTzGetDatum(opens_at)
-	};
+	Datum args[7] = {PointerGetDatum(arg_name(fcinfo, 0, "name")),
+					 Int32GetDatum(arg_count(fcinfo, 1, "capacity", 0, PG_INT32_MAX)),
+					 Int32GetDatum(arg_count(fcinfo, 2, "promote_count", 1, PG_INT32_MAX)),
+					 IntervalPGetDatum(arg_interval(fcinfo, 3, "promote_interval")),
+					 IntervalPGetDatum(arg_interval(fcinfo, 4, "active_ttl")),
+					 IntervalPGetDatum(arg_interval(fcinfo, 5, "idle_ttl")),
+					 TimestampTzGetDatum(opens_at)};
 	OwnerContext owner;
-	int64		queue_id;
+	int64 queue_id;
 
 	queues_ready();
 	owner_begin(&owner);
@@ -75,9 +74,9 @@ ticket_queue_create(PG_FUNCTION_ARGS)
  */
 typedef struct Places
 {
-	int			n;
-	int			max;
-	int64	   *place;
+	int n;
+	int max;
+	int64 *place;
 } Places;
 
 static void
@@ -91,19 +90,19 @@ places_init(Places *places, int max)
 static Datum
 places_array(const Places *places)
 {
-	Datum	   *elements = palloc(Max(places->n, 1) * sizeof(Datum));
+	Datum *elements = palloc(Max(places->n, 1) * sizeof(Datum));
 
 	for (int i = 0; i < places->n; i++)
 		elements[i] = Int64GetDatum(places->place[i]);
-	return PointerGetDatum(construct_array(elements, places->n, INT8OID, 8, FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(elements, places->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static int
 compare_place(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return (x > y) - (x < y);
 }
@@ -112,7 +111,7 @@ compare_place(const void *a, const void *b)
 static void
 places_returned(Places *places)
 {
-	int			n = places->n;
+	int n = places->n;
 
 	places_init(places, n);
 	for (int i = 0; i < n; i++)
@@ -123,8 +122,8 @@ places_returned(Places *places)
 static int64
 cell_time(Line *line, int64 place)
 {
-	LineState	state;
-	LineCell   *cell = line_find(line, memory_pool(), place, &state);
+	LineState state;
+	LineCell *cell = line_find(line, memory_pool(), place, &state);
 
 	return __atomic_load_n(&cell->time, __ATOMIC_RELAXED);
 }
@@ -135,11 +134,10 @@ cell_time(Line *line, int64 place)
 static void
 pick_places(Queue *queue, LineState state, TimestampTz moment, Places *places)
 {
-	Line	   *line = queue_line(queue);
-	int64		place = 0;
+	Line *line = queue_line(queue);
+	int64 place = 0;
 
-	while (places->n < places->max &&
-		   (place = line_next(line, memory_pool(), state, place)) != 0)
+	while (places->n < places->max && (place = line_next(line, memory_pool(), state, place)) != 0)
 	{
 		if (cell_time(line, place) <= moment)
 			places->place[places->n++] = place;
@@ -157,17 +155,18 @@ static SavedPlan expire_entries = {
 	" UPDATE ticket.queue_entry AS e SET status = 'expired', ended_at = $4"
 	" FROM due WHERE e.queue_id" EQ "$1 AND e.place" EQ "due.place"
 	" RETURNING e.place",
-	4, {INT8OID, INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID}
+	4,
+	{INT8OID, INT8ARRAYOID, TEXTOID, TIMESTAMPTZOID},
 };
 
 /* Ends the tickets at these places, waiting or active. */
 static int
 expire_places(int64 queue_id, const Places *places, bool active, TimestampTz now)
 {
-	Datum		args[4] = {Int64GetDatum(queue_id), places_array(places),
-	CStringGetTextDatum(active ? "active" : "waiting"), TimestampTzGetDatum(now)};
-	Queue	   *queue;
-	Places		done;
+	Datum args[4] = {Int64GetDatum(queue_id), places_array(places),
+					 CStringGetTextDatum(active ? "active" : "waiting"), TimestampTzGetDatum(now)};
+	Queue *queue;
+	Places done;
 
 	if (places->n == 0)
 		return 0;
@@ -188,9 +187,9 @@ static int
 expire_queue(int64 queue_id, bool idle)
 {
 	TimestampTz now = clock_now();
-	Places		overdue;
-	Places		silent;
-	Queue	   *queue;
+	Places overdue;
+	Places silent;
+	Queue *queue;
 
 	places_init(&overdue, BATCH);
 	places_init(&silent, idle ? BATCH : 0);
@@ -206,20 +205,20 @@ expire_queue(int64 queue_id, bool idle)
 	queue_release(queue);
 
 	return expire_places(queue_id, &overdue, true, now) +
-		expire_places(queue_id, &silent, false, now);
+		   expire_places(queue_id, &silent, false, now);
 }
 
 /* The queues of this database, as an array of queue_id. */
 int64 *
 queue_ids(int *n)
 {
-	int64	   *ids = palloc(memory_max_queues() * sizeof(int64));
+	int64 *ids = palloc(memory_max_queues() * sizeof(int64));
 
 	*n = 0;
 	for (int slot = 0; slot < memory_max_queues(); slot++)
 	{
 		/* A key read without the lock is checked when the queue is locked. */
-		QueueKey	key = memory_queue(slot)->key;
+		QueueKey key = memory_queue(slot)->key;
 
 		if (key.database == MyDatabaseId)
 			ids[(*n)++] = key.queue_id;
@@ -249,7 +248,7 @@ no_such_queue(int64 queue_id)
 static void
 check_queue(int64 queue_id)
 {
-	Queue	   *queue = queue_acquire(queue_id, LW_SHARED);
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
 
 	if (queue == NULL)
 		no_such_queue(queue_id);
@@ -270,15 +269,15 @@ Datum
 ticket_expire(PG_FUNCTION_ARGS)
 {
 	OwnerContext owner;
-	int			n = 0;
+	int n = 0;
 
 	queues_ready();
 	refuse_standby();
 	owner_begin(&owner);
 	if (PG_ARGISNULL(0))
 	{
-		int			n_queues;
-		int64	   *ids = queue_ids(&n_queues);
+		int n_queues;
+		int64 *ids = queue_ids(&n_queues);
 
 		for (int i = 0; i < n_queues; i++)
 			n += queue_expire(ids[i], true);
@@ -302,15 +301,16 @@ static SavedPlan promote_entries = {
 	" UPDATE ticket.queue_entry AS e SET status = 'active', admitted_at = $3, expires_at = $4"
 	" FROM next WHERE e.queue_id" EQ "$1 AND e.place" EQ "next.place"
 	" RETURNING e.place",
-	4, {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	4,
+	{INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 /* One step of a promotion: whom it found in the line. */
 typedef struct PromoteStep
 {
-	Places		next;			/* to be promoted */
-	Places		silent;			/* gone, to be passed over and ended */
-	int64		reached;		/* the last place looked at; 0: end of the line */
+	Places next; /* to be promoted */
+	Places silent; /* gone, to be passed over and ended */
+	int64 reached; /* the last place looked at; 0: end of the line */
 	TimestampTz now;
 	TimestampTz expires_at;
 } PromoteStep;
@@ -319,8 +319,8 @@ typedef struct PromoteStep
 static int64
 promote_room(Queue *queue, TimestampTz now)
 {
-	int64		waiting = queue_line(queue)->n_waiting;
-	int64		room;
+	int64 waiting = queue_line(queue)->n_waiting;
+	int64 room;
 
 	queue_refill(queue, now);
 	if (queue->config.mode == MODE_PASSTHROUGH)
@@ -338,10 +338,10 @@ promote_room(Queue *queue, TimestampTz now)
 static void
 promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 {
-	Queue	   *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
-	int64		room;
-	int64		credit;
-	int64		place = after;
+	Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	int64 room;
+	int64 credit;
+	int64 place = after;
 
 	if (queue == NULL)
 		no_such_queue(queue_id);
@@ -381,9 +381,9 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 static int
 promote_write(int64 queue_id, PromoteStep *step)
 {
-	Datum		args[4] = {Int64GetDatum(queue_id), places_array(&step->next),
-	TimestampTzGetDatum(step->now), TimestampTzGetDatum(step->expires_at)};
-	Places		done;
+	Datum args[4] = {Int64GetDatum(queue_id), places_array(&step->next),
+					 TimestampTzGetDatum(step->now), TimestampTzGetDatum(step->expires_at)};
+	Places done;
 
 	if (step->next.n == 0)
 		return 0;
@@ -404,8 +404,8 @@ int
 queue_promote(int64 queue_id, int64 max_count)
 {
 	PromoteStep step;
-	int64		after = 0;
-	int			promoted = 0;
+	int64 after = 0;
+	int promoted = 0;
 
 	if (!class_lock(LOCK_CLASS_PROMOTE, (uint32) queue_id, 0, false, false))
 		return 0;
@@ -437,10 +437,10 @@ queue_promote(int64 queue_id, int64 max_count)
 Datum
 ticket_promote(PG_FUNCTION_ARGS)
 {
-	int64		queue_id = arg_id(fcinfo, 0, "queue_id");
-	int			max_count = arg_max_count(fcinfo, 1, PG_INT32_MAX);
+	int64 queue_id = arg_id(fcinfo, 0, "queue_id");
+	int max_count = arg_max_count(fcinfo, 1, PG_INT32_MAX);
 	OwnerContext owner;
-	int			n;
+	int n;
 
 	queues_ready();
 	refuse_standby();
@@ -464,8 +464,8 @@ queue_idle_due(const Queue *queue)
 void
 queue_round(int64 queue_id, int *promoted, int *expired)
 {
-	Queue	   *queue = queue_acquire(queue_id, LW_SHARED);
-	bool		idle;
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	bool idle;
 
 	if (queue == NULL)
 		return;
@@ -482,9 +482,9 @@ queue_round(int64 queue_id, int *promoted, int *expired)
 TimestampTz
 queue_next_due(int64 queue_id, TimestampTz now)
 {
-	Queue	   *queue = queue_acquire(queue_id, LW_SHARED);
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
 	TimestampTz due = DT_NOEND;
-	Line	   *line;
+	Line *line;
 	const QueueConfig *config;
 
 	if (queue == NULL)
@@ -493,24 +493,26 @@ queue_next_due(int64 queue_id, TimestampTz now)
 	config = &queue->config;
 	if (line->n_waiting > 0 && config->mode != MODE_PAUSED)
 	{
-		int64		free = config->mode == MODE_PASSTHROUGH ? line->n_waiting :
-			config->capacity - queue->active;
+		int64 free =
+			config->mode == MODE_PASSTHROUGH ? line->n_waiting : config->capacity - queue->active;
 
 		if (config->mode != MODE_PASSTHROUGH && now < config->opens_at)
 			due = config->opens_at;
 		else if (free > 0)
 		{
 			/* As many tokens as can be used, but look every 50 ms. */
-			double		tokens = queue->bucket + (double) (now - queue->bucket_at) *
-				config->promote_count / config->promote_interval;
-			double		wanted = Min(Min(free, line->n_waiting),
-									 Max(1, 50000.0 * config->promote_count / config->promote_interval));
+			double tokens = queue->bucket + (double) (now - queue->bucket_at) *
+												config->promote_count / config->promote_interval;
+			double wanted = Min(Min(free, line->n_waiting),
+								Max(1, 50000.0 * config->promote_count / config->promote_interval));
 
 			if (config->mode == MODE_PASSTHROUGH || tokens >= wanted)
 				due = now;
 			else
-				due = now + (int64) ((wanted - tokens) * config->promote_interval /
-									 config->promote_count) + 1;
+				due =
+					now +
+					(int64) ((wanted - tokens) * config->promote_interval / config->promote_count) +
+					1;
 		}
 	}
 	if (line->n_waiting > 0)
@@ -537,8 +539,8 @@ Datum
 ticket_queue_memory(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			n_queues;
-	int64	   *ids;
+	int n_queues;
+	int64 *ids;
 
 	if (!RecoveryInProgress())
 		queues_ready();
@@ -547,11 +549,11 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 	{
-		Queue	   *queue = queue_acquire(ids[i], LW_SHARED);
-		Queue		copy;
-		Line		line;
-		Datum		values[10];
-		bool		nulls[10] = {false};
+		Queue *queue = queue_acquire(ids[i], LW_SHARED);
+		Queue copy;
+		Line line;
+		Datum values[10];
+		bool nulls[10] = {false};
 
 		if (queue == NULL)
 			continue;

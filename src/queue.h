@@ -8,9 +8,9 @@
 #include "memory.h"
 
 extern int64 *queue_ids(int *n);
-extern int	queue_expire(int64 queue_id, bool idle);
-extern int	queue_promote(int64 queue_id, int64 max_count);
+extern int queue_expire(int64 queue_id, bool idle);
+extern int queue_promote(int64 queue_id, int64 max_count);
 extern void queue_round(int64 queue_id, int *promoted, int *expired);
 extern TimestampTz queue_next_due(int64 queue_id, TimestampTz now);
 
-#endif							/* TICKET_QUEUE_H */
+#endif /* TICKET_QUEUE_H */

@@ -33,13 +33,13 @@ static const char *const relation_name[NUM_RELATIONS] = {
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */
-static Oid	relation_cache[NUM_RELATIONS];
-static Oid	owner_cache = InvalidOid;
+static Oid relation_cache[NUM_RELATIONS];
+static Oid owner_cache = InvalidOid;
 
 static void
 relation_forget(Datum arg, Oid relid)
 {
-	bool		ours = relid == InvalidOid;
+	bool ours = relid == InvalidOid;
 
 	for (int i = 0; i < NUM_RELATIONS && !ours; i++)
 		ours = relation_cache[i] == relid;
@@ -61,8 +61,7 @@ relation_oid(TicketRelation which)
 {
 	if (!OidIsValid(relation_cache[which]))
 	{
-		Oid			oid = get_relname_relid(relation_name[which],
-											get_namespace_oid("ticket", false));
+		Oid oid = get_relname_relid(relation_name[which], get_namespace_oid("ticket", false));
 
 		if (!OidIsValid(oid))
 			elog(ERROR, "ticket.%s does not exist", relation_name[which]);
@@ -84,7 +83,7 @@ relation_owner(void)
 {
 	if (!OidIsValid(owner_cache))
 	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oid(REL_QUEUE_ENTRY)));
+		HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oid(REL_QUEUE_ENTRY)));
 
 		if (!HeapTupleIsValid(tuple))
 			elog(ERROR, "cache lookup failed for ticket.queue_entry");
@@ -104,8 +103,8 @@ row_scan_begin(RowScan *scan, TicketRelation table, TicketRelation index, int n_
 {
 	scan->relation = table_open(relation_oid(table), AccessShareLock);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan = systable_beginscan(scan->relation, relation_oid(index), true, scan->snapshot,
-									n_keys, keys);
+	scan->scan =
+		systable_beginscan(scan->relation, relation_oid(index), true, scan->snapshot, n_keys, keys);
 }
 
 HeapTuple

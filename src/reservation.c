@@ -17,8 +17,8 @@
 #include "utils/builtins.h"
 
 /* Holds ended by one statement, at most; a constant, so that plans fit it. */
-#define EXPIRE_BATCH		1000
-#define EXPIRE_BATCH_SQL	"1000"
+#define EXPIRE_BATCH 1000
+#define EXPIRE_BATCH_SQL "1000"
 
 PG_FUNCTION_INFO_V1(ticket_seat_release);
 PG_FUNCTION_INFO_V1(ticket_seat_hold_expire);
@@ -29,32 +29,33 @@ PG_FUNCTION_INFO_V1(ticket_reservation_cancel);
 static SavedPlan lock_reservation = {
 	"SELECT status, expires_at FROM ticket.reservation WHERE reservation_id" EQ "$1"
 	" AND user_id" EQ "$2 FOR NO KEY UPDATE",
-	2, {INT8OID, TEXTOID}
+	2,
+	{INT8OID, TEXTOID},
 };
 
 static SavedPlan try_lock_reservation = {
 	"SELECT status, expires_at FROM ticket.reservation WHERE reservation_id" EQ "$1"
 	" FOR NO KEY UPDATE SKIP LOCKED",
-	1, {INT8OID}
+	1,
+	{INT8OID},
 };
 
 static SavedPlan end_hold = {
 	"WITH r AS (UPDATE ticket.reservation SET status = $2, ended_at = $3"
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
-	FREE_SEATS ","
-	RESERVATION_EVENT("$4", "") " SELECT 1 FROM r",
-	4, {INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID}
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," FREE_SEATS
+	"," RESERVATION_EVENT("$4", "") " SELECT 1 FROM r",
+	4,
+	{INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
 };
 
 /* Ends a hold whose row is locked. */
 static void
 hold_end(int64 reservation_id, bool expired, TimestampTz now)
 {
-	Datum		args[4] = {
-		Int64GetDatum(reservation_id), CStringGetTextDatum(expired ? "expired" : "released"),
-		TimestampTzGetDatum(now),
-		CStringGetTextDatum(expired ? "reservation.expired" : "reservation.released")
-	};
+	Datum args[4] = {Int64GetDatum(reservation_id),
+					 CStringGetTextDatum(expired ? "expired" : "released"),
+					 TimestampTzGetDatum(now),
+					 CStringGetTextDatum(expired ? "reservation.expired" : "reservation.released")};
 
 	plan_run(&end_hold, args, NULL);
 }
@@ -67,7 +68,7 @@ hold_end(int64 reservation_id, bool expired, TimestampTz now)
 bool
 reservation_take_over(int64 reservation_id)
 {
-	Datum		args[1] = {Int64GetDatum(reservation_id)};
+	Datum args[1] = {Int64GetDatum(reservation_id)};
 	TimestampTz now;
 
 	if (plan_run(&try_lock_reservation, args, NULL) == 0)
@@ -98,11 +99,11 @@ no_such_reservation(int64 reservation_id)
 Datum
 ticket_seat_release(PG_FUNCTION_ARGS)
 {
-	int64		reservation_id = arg_id(fcinfo, 0, "reservation_id");
-	Datum		args[2] = {Int64GetDatum(reservation_id), PointerGetDatum(arg_user(fcinfo, 1))};
+	int64 reservation_id = arg_id(fcinfo, 0, "reservation_id");
+	Datum args[2] = {Int64GetDatum(reservation_id), PointerGetDatum(arg_user(fcinfo, 1))};
 	OwnerContext owner;
 	TimestampTz now;
-	bool		released = false;
+	bool released = false;
 
 	refuse_standby();
 	owner_begin(&owner);
@@ -114,7 +115,7 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 					 "reservation %lld is paid", (long long) reservation_id);
 	if (result_equals(0, 1, "held"))
 	{
-		bool		expired = result_int64(0, 2) <= now;
+		bool expired = result_int64(0, 2) <= now;
 
 		hold_end(reservation_id, expired, now);
 		released = !expired;
@@ -131,24 +132,24 @@ static SavedPlan expire_holds = {
 	" LIMIT CASE WHEN $2" LT EXPIRE_BATCH_SQL " THEN $2 ELSE " EXPIRE_BATCH_SQL " END"
 	" FOR NO KEY UPDATE SKIP LOCKED),"
 	" r AS (UPDATE ticket.reservation AS reservation SET status = 'expired', ended_at = $1 FROM due"
-	" WHERE reservation.reservation_id" EQ "due.reservation_id RETURNING reservation.*),"
-	FREE_SEATS ","
-	RESERVATION_EVENT("'reservation.expired'", "")
-	" SELECT pg_catalog.count(*) FROM r",
-	2, {TIMESTAMPTZOID, INT4OID}
+	" WHERE reservation.reservation_id" EQ "due.reservation_id RETURNING reservation.*)," FREE_SEATS
+	"," RESERVATION_EVENT("'reservation.expired'", "") " SELECT pg_catalog.count(*) FROM r",
+	2,
+	{TIMESTAMPTZOID, INT4OID},
 };
 
 static SavedPlan next_due = {
 	"SELECT expires_at FROM ticket.reservation WHERE status" EQ "'held'"
 	" ORDER BY expires_at LIMIT 1",
-	0, {0}
+	0,
+	{0},
 };
 
 /* Ends up to max_count holds that are over, in one statement of at most a batch. */
 int
 holds_expire(int max_count)
 {
-	Datum		args[2] = {TimestampTzGetDatum(clock_now()), Int32GetDatum(max_count)};
+	Datum args[2] = {TimestampTzGetDatum(clock_now()), Int32GetDatum(max_count)};
 
 	plan_run(&expire_holds, args, NULL);
 	return result_int64(0, 1);
@@ -174,10 +175,10 @@ holds_next_due(void)
 Datum
 ticket_seat_hold_expire(PG_FUNCTION_ARGS)
 {
-	int			max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
+	int max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
 	OwnerContext owner;
-	int			done = 0;
-	int			n;
+	int done = 0;
+	int n;
 
 	refuse_standby();
 	owner_begin(&owner);
@@ -194,14 +195,15 @@ ticket_seat_hold_expire(PG_FUNCTION_ARGS)
 /* ---------- cancelling ---------- */
 
 static AnswerType cancel_answer = {
-	4, {{"reservation_id", INT8OID}, {"status", TEXTOID}, {"refunded", INT8OID},
-	{"balance", INT8OID}}
+	4,
+	{{"reservation_id", INT8OID}, {"status", TEXTOID}, {"refunded", INT8OID}, {"balance", INT8OID}},
 };
 
 static SavedPlan read_reservation = {
 	"SELECT status, expires_at, seat_ids, prices FROM ticket.reservation"
 	" WHERE reservation_id" EQ "$1",
-	1, {INT8OID}
+	1,
+	{INT8OID},
 };
 
 /*
@@ -227,28 +229,31 @@ static SavedPlan write_cancel = {
 	" WHERE account.user_id" EQ "p.user_id RETURNING account.user_id, account.balance,"
 	" p.payment_id),"
 	" l AS (INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)"
-	" SELECT user_id, 'refund', $5, balance, payment_id, $6 FROM a),"
-	RESERVATION_EVENT("'reservation.cancelled'",
-					  ", 'cancelled_seat_ids', $4, 'refunded', $5, 'status', r.status")
-	" SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
-	6, {INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, TIMESTAMPTZOID}
+	" SELECT user_id, 'refund', $5, balance, payment_id, $6 FROM a)," RESERVATION_EVENT(
+		"'reservation.cancelled'",
+		", 'cancelled_seat_ids', $4, 'refunded', $5, 'status', r.status") " SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
+	6,
+	{INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, TIMESTAMPTZOID},
 };
 
 static SavedPlan read_refunded = {
-	"SELECT p.refunded, a.balance FROM ticket.payment AS p LEFT JOIN ticket.account AS a"
-	" ON a.user_id" EQ "p.user_id WHERE p.reservation_id" EQ "$1 AND p.paid_at IS NOT NULL",
-	1, {INT8OID}
+	"SELECT coalesce(p.refunded, 0), a.balance FROM ticket.reservation AS r"
+	" LEFT JOIN ticket.payment AS p ON p.reservation_id" EQ "r.reservation_id"
+	" AND p.paid_at IS NOT NULL"
+	" LEFT JOIN ticket.account AS a ON a.user_id" EQ "r.user_id WHERE r.reservation_id" EQ "$1",
+	1,
+	{INT8OID},
 };
 
 /* What of a paid reservation is given back and what stays. */
 typedef struct Cancellation
 {
-	int			n_back;
-	int			n_stay;
-	Datum	   *back;
-	Datum	   *stay;
-	Datum	   *stay_price;
-	int64		refund;
+	int n_back;
+	int n_stay;
+	Datum *back;
+	Datum *stay;
+	Datum *stay_price;
+	int64 refund;
 } Cancellation;
 
 static bool
@@ -264,10 +269,10 @@ seat_listed(int32 seat, const int32 *seats, int n)
 static void
 split_reservation(Cancellation *c, int64 reservation_id, const int32 *seats, int n_seats)
 {
-	bool		isnull;
-	ArrayType  *all = DatumGetArrayTypePCopy(result_datum(0, 3, &isnull));
-	ArrayType  *prices = DatumGetArrayTypePCopy(result_datum(0, 4, &isnull));
-	int			n = ArrayGetNItems(ARR_NDIM(all), ARR_DIMS(all));
+	bool isnull;
+	ArrayType *all = DatumGetArrayTypePCopy(result_datum(0, 3, &isnull));
+	ArrayType *prices = DatumGetArrayTypePCopy(result_datum(0, 4, &isnull));
+	int n = ArrayGetNItems(ARR_NDIM(all), ARR_DIMS(all));
 
 	memset(c, 0, sizeof(Cancellation));
 	c->back = palloc(n * sizeof(Datum));
@@ -275,8 +280,8 @@ split_reservation(Cancellation *c, int64 reservation_id, const int32 *seats, int
 	c->stay_price = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
-		int32		seat = ((int32 *) ARR_DATA_PTR(all))[i];
-		int64		price = ((int64 *) ARR_DATA_PTR(prices))[i];
+		int32 seat = ((int32 *) ARR_DATA_PTR(all))[i];
+		int64 price = ((int64 *) ARR_DATA_PTR(prices))[i];
 
 		if (seats == NULL || seat_listed(seat, seats, n_seats))
 		{
@@ -298,15 +303,16 @@ split_reservation(Cancellation *c, int64 reservation_id, const int32 *seats, int
 static void
 cancel_write(int64 reservation_id, const Cancellation *c)
 {
-	bool		whole = c->n_stay == 0;
-	Datum		args[6] = {
-		Int64GetDatum(reservation_id),
-		PointerGetDatum(construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
-		PointerGetDatum(construct_array(c->stay_price, c->n_stay, INT8OID, 8, FLOAT8PASSBYVAL,
-										TYPALIGN_DOUBLE)),
-		PointerGetDatum(construct_array(c->back, c->n_back, INT4OID, 4, true, TYPALIGN_INT)),
-		Int64GetDatum(c->refund), TimestampTzGetDatum(clock_now())
-	};
+	bool whole = c->n_stay == 0;
+	Datum args[6] = {Int64GetDatum(reservation_id),
+					 PointerGetDatum(
+						 construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
+					 PointerGetDatum(construct_array(c->stay_price, c->n_stay, INT8OID, 8,
+													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+					 PointerGetDatum(
+						 construct_array(c->back, c->n_back, INT4OID, 4, true, TYPALIGN_INT)),
+					 Int64GetDatum(c->refund),
+					 TimestampTzGetDatum(clock_now())};
 
 	if (plan_run(&write_cancel, args, whole ? " nn   " : NULL) == 0 ||
 		result_int64(0, 1) != c->n_back)
@@ -330,16 +336,16 @@ cancel_write(int64 reservation_id, const Cancellation *c)
 Datum
 ticket_reservation_cancel(PG_FUNCTION_ARGS)
 {
-	int64		reservation_id = arg_id(fcinfo, 0, "reservation_id");
-	Datum		args[2] = {Int64GetDatum(reservation_id), PointerGetDatum(arg_user(fcinfo, 1))};
-	bool		whole = PG_ARGISNULL(2);
-	int			n_seats = 0;
-	int32	   *seats = whole ? NULL : arg_seats(fcinfo, 2, &n_seats);
+	int64 reservation_id = arg_id(fcinfo, 0, "reservation_id");
+	Datum args[2] = {Int64GetDatum(reservation_id), PointerGetDatum(arg_user(fcinfo, 1))};
+	bool whole = PG_ARGISNULL(2);
+	int n_seats = 0;
+	int32 *seats = whole ? NULL : arg_seats(fcinfo, 2, &n_seats);
 	OwnerContext owner;
 	const char *status;
 	Cancellation c;
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum values[4];
+	bool nulls[4] = {false};
 
 	refuse_standby();
 	owner_begin(&owner);
@@ -357,7 +363,7 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	else if (result_equals(0, 1, "held"))
 	{
 		TimestampTz now = clock_now();
-		bool		expired = result_int64(0, 2) <= now;
+		bool expired = result_int64(0, 2) <= now;
 
 		if (!whole)
 			ticket_error(ERROR_WRONG_STATE, NULL, "Release the hold, or cancel all of it.",
@@ -367,14 +373,14 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		bool		isnull;
+		bool isnull;
 
 		status = TextDatumGetCString(result_datum(0, 1, &isnull));
 	}
 
-	nulls[3] = plan_run(&read_refunded, args, NULL) == 0 || result_isnull(0, 2);
-	values[2] = Int64GetDatum(SPI_processed ? result_int64(0, 1) : 0);
-	values[3] = Int64GetDatum(nulls[3] ? 0 : result_int64(0, 2));
+	plan_run(&read_refunded, args, NULL);
+	values[2] = Int64GetDatum(result_int64(0, 1));
+	values[3] = Int64GetDatum(result_int64(0, 2));
 	MemoryContextSwitchTo(owner.caller);
 	values[0] = Int64GetDatum(reservation_id);
 	values[1] = CStringGetTextDatum(status);

@@ -32,32 +32,33 @@ PG_FUNCTION_INFO_V1(ticket_run);
 PG_FUNCTION_INFO_V1(ticket_tick);
 
 /* Holds tidied in one transaction of run(). */
-#define HOLDS_PER_ROUND		1000
+#define HOLDS_PER_ROUND 1000
 /* Who is woken waits this long for more, so that wake-ups gather. */
-#define MIN_PAUSE_US		1000
+#define MIN_PAUSE_US 1000
 /* Nor later, as somebody may have moved the clock. */
-#define MAX_PAUSE_US		(1000 * 1000)
+#define MAX_PAUSE_US (1000 * 1000)
 /* After a round that failed. */
-#define ERROR_PAUSE_US		(500 * 1000)
+#define ERROR_PAUSE_US (500 * 1000)
 
 static AnswerType tick_answer = {
-	3, {{"promoted", INT4OID}, {"expired_tickets", INT4OID}, {"expired_holds", INT4OID}}
+	3,
+	{{"promoted", INT4OID}, {"expired_tickets", INT4OID}, {"expired_holds", INT4OID}},
 };
 
 typedef struct Round
 {
-	int			promoted;
-	int			expired_tickets;
-	int			expired_holds;
-	bool		more;			/* holds are left over */
+	int promoted;
+	int expired_tickets;
+	int expired_holds;
+	bool more; /* holds are left over */
 } Round;
 
 static void
 round_do(Round *round, int max_holds)
 {
 	OwnerContext owner;
-	int			n_queues;
-	int64	   *ids;
+	int n_queues;
+	int64 *ids;
 
 	memset(round, 0, sizeof(Round));
 	queues_ready();
@@ -81,10 +82,10 @@ round_do(Round *round, int max_holds)
 Datum
 ticket_tick(PG_FUNCTION_ARGS)
 {
-	Round		round;
-	Datum		values[3];
-	bool		nulls[3] = {false};
-	int			holds;
+	Round round;
+	Datum values[3];
+	bool nulls[3] = {false};
+	int holds;
 
 	refuse_standby();
 	round_do(&round, PG_INT32_MAX);
@@ -112,8 +113,8 @@ next_round_due(TimestampTz now)
 {
 	OwnerContext owner;
 	TimestampTz due;
-	int			n_queues;
-	int64	   *ids;
+	int n_queues;
+	int64 *ids;
 
 	queues_ready();
 	owner_begin(&owner);
@@ -149,7 +150,7 @@ round_guarded(Round *round)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -192,7 +193,8 @@ sleep_until_due(TimestampTz end)
 	if (due <= now + MIN_PAUSE_US)
 		pg_usleep(Max(0, Min(due - now, MIN_PAUSE_US)));
 	else if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					   Max(1, (due - now) / 1000), PG_WAIT_EXTENSION) & WL_LATCH_SET)
+					   Max(1, (due - now) / 1000), PG_WAIT_EXTENSION) &
+			 WL_LATCH_SET)
 		pg_usleep(MIN_PAUSE_US);
 	CHECK_FOR_INTERRUPTS();
 }
@@ -200,11 +202,11 @@ sleep_until_due(TimestampTz end)
 static void
 run_rounds(TimestampTz end)
 {
-	Round		round;
+	Round round;
 
 	do
 	{
-		bool		ok = round_guarded(&round);
+		bool ok = round_guarded(&round);
 
 		SPI_commit();
 		if (!ok)
@@ -228,8 +230,8 @@ run_rounds(TimestampTz end)
 Datum
 ticket_run(PG_FUNCTION_ARGS)
 {
-	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
-						   !castNode(CallContext, fcinfo->context)->atomic);
+	bool atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+					!castNode(CallContext, fcinfo->context)->atomic);
 	TimestampTz end;
 
 	end = clock_now() + interval_us(arg_interval(fcinfo, 0, "duration"));

@@ -2,11 +2,11 @@
  * seat.c
  *		Holding seats: who gets which.
  *
- * A call looks before it locks: seats that are taken are seen by one index
- * lookup each, so that the many who lose cost little.  Then it locks, in the
- * order of the design: the user's limit, the seats in ascending order (each
- * tried, never waited for), and writes with one statement that checks again
- * that every seat is free.
+ * A call first makes the user's own calls one after another.  Then it looks
+ * before it locks: seats that are taken are seen by one index lookup each, so
+ * that the many who lose cost little.  Then it tries the seats' locks in
+ * ascending order, never waiting, and writes with one statement that checks
+ * again that every seat is free.
  */
 #include "postgres.h"
 
@@ -33,25 +33,28 @@
 PG_FUNCTION_INFO_V1(ticket_seat_hold);
 
 /* Seats named in the DETAIL of a refusal, at most. */
-#define MAX_SEATS_NAMED	20
+#define MAX_SEATS_NAMED 20
 
 static AnswerType hold_answer = {
-	4, {{"reservation_id", INT8OID}, {"status", TEXTOID}, {"amount", INT8OID},
-	{"expires_at", TIMESTAMPTZOID}}
+	4,
+	{{"reservation_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"amount", INT8OID},
+	 {"expires_at", TIMESTAMPTZOID}},
 };
 
 typedef struct HoldRequest
 {
 	Performance performance;
-	int			n_seats;
-	int32	   *seat;			/* ascending */
-	int64	   *price;
-	int64		amount;
-	text	   *user;
-	text	   *key;			/* or NULL */
-	Token		token;			/* place 0: none */
-	int			n_former;		/* holds on these seats that are over */
-	int64	   *former;
+	int n_seats;
+	int32 *seat; /* ascending */
+	int64 *price;
+	int64 amount;
+	text *user;
+	text *key; /* or NULL */
+	Token token; /* place 0: none */
+	int n_former; /* holds on these seats that are over */
+	int64 *former;
 } HoldRequest;
 
 /* ---------- may this user buy now? ---------- */
@@ -77,15 +80,15 @@ static bool
 text_same(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
 /* Why this ticket does not admit, or NULL: it does. */
 static const char *
 ticket_refusal(RowScan *scan, HeapTuple row, const text *user, TimestampTz now)
 {
-	bool		isnull;
-	Datum		expires_at;
+	bool isnull;
+	Datum expires_at;
 	const char *status;
 
 	if (!text_same(DatumGetTextPP(row_get(scan, row, COL_ENTRY_USER_ID, &isnull)), user))
@@ -103,12 +106,12 @@ static void
 check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
 {
 	const char *hint = "Enter the queue with ticket_enqueue and wait until the ticket is active.";
-	int64		queue_id = request->performance.queue_id;
+	int64 queue_id = request->performance.queue_id;
 	const char *refusal = NULL;
-	RowScan		scan;
+	RowScan scan;
 	ScanKeyData key[2];
-	HeapTuple	row;
-	bool		isnull;
+	HeapTuple row;
+	bool isnull;
 
 	if (!has_token)
 		ticket_error(ERROR_NOT_ADMITTED,
@@ -120,7 +123,8 @@ check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
 					 psprintf("It is sold through queue %lld.", (long long) queue_id), hint,
 					 "the ticket is of another queue");
 
-	ScanKeyInit(&key[0], COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue_id));
+	ScanKeyInit(&key[0], COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(queue_id));
 	ScanKeyInit(&key[1], COL_ENTRY_PLACE, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(request->token.place));
 	row_scan_begin(&scan, REL_QUEUE_ENTRY, REL_QUEUE_ENTRY_PKEY, 2, key);
@@ -161,11 +165,11 @@ note_former(HoldRequest *request, int64 reservation_id)
 static const char *
 look_at_seat(HoldRequest *request, int i, TimestampTz now)
 {
-	RowScan		scan;
+	RowScan scan;
 	ScanKeyData key[2];
-	HeapTuple	row;
+	HeapTuple row;
 	const char *status = "unknown";
-	bool		isnull;
+	bool isnull;
 
 	ScanKeyInit(&key[0], COL_SEAT_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(request->performance.performance_id));
@@ -195,7 +199,7 @@ static void
 check_seats(HoldRequest *request, TimestampTz now)
 {
 	StringInfoData taken;
-	int			n_taken = 0;
+	int n_taken = 0;
 
 	request->price = palloc(request->n_seats * sizeof(int64));
 	request->former = palloc(request->n_seats * sizeof(int64));
@@ -208,8 +212,8 @@ check_seats(HoldRequest *request, TimestampTz now)
 			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
 						 (long long) request->performance.performance_id, request->seat[i]);
 		if (strcmp(status, "free") != 0 && ++n_taken <= MAX_SEATS_NAMED)
-			appendStringInfo(&taken, "%sseat %d is %s", n_taken > 1 ? ", " : "",
-							 request->seat[i], status);
+			appendStringInfo(&taken, "%sseat %d is %s", n_taken > 1 ? ", " : "", request->seat[i],
+							 status);
 	}
 	if (n_taken > MAX_SEATS_NAMED)
 		appendStringInfo(&taken, " and %d more", n_taken - MAX_SEATS_NAMED);
@@ -223,8 +227,8 @@ check_seats(HoldRequest *request, TimestampTz now)
 static void
 lock_user(const HoldRequest *request)
 {
-	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
-								  VARSIZE_ANY_EXHDR(request->user));
+	uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
+							 VARSIZE_ANY_EXHDR(request->user));
 
 	class_lock(LOCK_CLASS_USER, hash, (uint32) request->performance.performance_id, false, true);
 }
@@ -242,10 +246,10 @@ lock_seats(const HoldRequest *request)
 static int64
 count_user_seats(const HoldRequest *request, TimestampTz now)
 {
-	RowScan		scan;
+	RowScan scan;
 	ScanKeyData key[2];
-	HeapTuple	row;
-	int64		n = 0;
+	HeapTuple row;
+	int64 n = 0;
 
 	ScanKeyInit(&key[0], COL_RESERVATION_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(request->user));
@@ -255,9 +259,10 @@ count_user_seats(const HoldRequest *request, TimestampTz now)
 	row_scan_begin(&scan, REL_RESERVATION, REL_RESERVATION_USER, 2, key);
 	while ((row = row_scan_next(&scan)) != NULL)
 	{
-		bool		isnull;
-		const char *status = TextDatumGetCString(row_get(&scan, row, COL_RESERVATION_STATUS, &isnull));
-		ArrayType  *seats;
+		bool isnull;
+		const char *status =
+			TextDatumGetCString(row_get(&scan, row, COL_RESERVATION_STATUS, &isnull));
+		ArrayType *seats;
 
 		if (strcmp(status, "paid") != 0 &&
 			(strcmp(status, "held") != 0 ||
@@ -273,8 +278,8 @@ count_user_seats(const HoldRequest *request, TimestampTz now)
 static void
 check_limit(const HoldRequest *request, TimestampTz now)
 {
-	int64		has = count_user_seats(request, now);
-	int			max = request->performance.max_seats;
+	int64 has = count_user_seats(request, now);
+	int max = request->performance.max_seats;
 
 	if (has + request->n_seats > max)
 		ticket_error(ERROR_LIMIT_REACHED,
@@ -286,6 +291,7 @@ check_limit(const HoldRequest *request, TimestampTz now)
 
 /* ---------- writing ---------- */
 
+/* clang-format off */
 #define INSERT_HOLD(on_conflict) \
 	"WITH r AS (INSERT INTO ticket.reservation (performance_id, seat_ids, user_id, prices," \
 	" amount, status, created_at, expires_at, queue_id, place, idempotency_key)" \
@@ -302,39 +308,37 @@ check_limit(const HoldRequest *request, TimestampTz now)
 	INT8OID, INT8OID, TEXTOID}
 
 static SavedPlan insert_hold = {INSERT_HOLD(""), 10, HOLD_TYPES};
-
-static SavedPlan insert_keyed_hold = {
-	INSERT_HOLD(" ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"),
-	10, HOLD_TYPES
-};
+static SavedPlan insert_keyed_hold = {INSERT_HOLD(UNUSED_KEY), 10, HOLD_TYPES};
+/* clang-format on */
 
 static SavedPlan find_keyed_hold = {
 	"SELECT reservation_id, status, amount, expires_at,"
 	" performance_id" EQ "$3 AND seat_ids" EQ "$4"
 	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	4, {TEXTOID, TEXTOID, INT8OID, INT4ARRAYOID}
+	4,
+	{TEXTOID, TEXTOID, INT8OID, INT4ARRAYOID},
 };
 
 static Datum
 seat_array(const HoldRequest *request)
 {
-	Datum	   *elements = palloc(request->n_seats * sizeof(Datum));
+	Datum *elements = palloc(request->n_seats * sizeof(Datum));
 
 	for (int i = 0; i < request->n_seats; i++)
 		elements[i] = Int32GetDatum(request->seat[i]);
-	return PointerGetDatum(construct_array(elements, request->n_seats, INT4OID, 4, true,
-										   TYPALIGN_INT));
+	return PointerGetDatum(
+		construct_array(elements, request->n_seats, INT4OID, 4, true, TYPALIGN_INT));
 }
 
 static Datum
 price_array(const HoldRequest *request)
 {
-	Datum	   *elements = palloc(request->n_seats * sizeof(Datum));
+	Datum *elements = palloc(request->n_seats * sizeof(Datum));
 
 	for (int i = 0; i < request->n_seats; i++)
 		elements[i] = Int64GetDatum(request->price[i]);
-	return PointerGetDatum(construct_array(elements, request->n_seats, INT8OID, 8,
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(elements, request->n_seats, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 pg_attribute_noreturn()
@@ -349,11 +353,11 @@ key_conflict(void)
 static bool
 answer_from_key(const HoldRequest *request, OwnerContext *owner, Datum *answer)
 {
-	Datum		args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
-	Int64GetDatum(request->performance.performance_id), seat_array(request)};
-	Datum		values[4];
-	bool		nulls[4];
-	bool		isnull;
+	Datum args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
+					 Int64GetDatum(request->performance.performance_id), seat_array(request)};
+	Datum values[4];
+	bool nulls[4];
+	bool isnull;
 
 	if (plan_read_latest(&find_keyed_hold, args, NULL) == 0)
 		return false;
@@ -371,17 +375,20 @@ write_hold(const HoldRequest *request, OwnerContext *owner)
 {
 	TimestampTz now = clock_now();
 	TimestampTz expires_at = now + request->performance.hold_us;
-	bool		queued = request->performance.queue_id != 0;
-	Datum		args[10] = {
-		Int64GetDatum(request->performance.performance_id), seat_array(request),
-		PointerGetDatum(request->user), price_array(request), Int64GetDatum(request->amount),
-		TimestampTzGetDatum(now), TimestampTzGetDatum(expires_at),
-		Int64GetDatum(request->performance.queue_id), Int64GetDatum(request->token.place),
-		PointerGetDatum(request->key)
-	};
-	char		nulls[10];
-	Datum		values[4];
-	bool		value_nulls[4] = {false};
+	bool queued = request->performance.queue_id != 0;
+	Datum args[10] = {Int64GetDatum(request->performance.performance_id),
+					  seat_array(request),
+					  PointerGetDatum(request->user),
+					  price_array(request),
+					  Int64GetDatum(request->amount),
+					  TimestampTzGetDatum(now),
+					  TimestampTzGetDatum(expires_at),
+					  Int64GetDatum(request->performance.queue_id),
+					  Int64GetDatum(request->token.place),
+					  PointerGetDatum(request->key)};
+	char nulls[10];
+	Datum values[4];
+	bool value_nulls[4] = {false};
 
 	memset(nulls, ' ', sizeof(nulls));
 	if (!queued)
@@ -422,11 +429,11 @@ Datum
 ticket_seat_hold(PG_FUNCTION_ARGS)
 {
 	HoldRequest request = {0};
-	int64		performance_id = arg_id(fcinfo, 0, "performance_id");
-	bool		has_token = !PG_ARGISNULL(3);
+	int64 performance_id = arg_id(fcinfo, 0, "performance_id");
+	bool has_token = !PG_ARGISNULL(3);
 	OwnerContext owner;
 	TimestampTz now;
-	Datum		answer;
+	Datum answer;
 
 	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
 	request.user = arg_user(fcinfo, 2);
@@ -439,9 +446,10 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
 					 "the token is not valid");
 
+	/* What is checked from here on must still hold when it is written. */
+	lock_user(&request);
 	if (request.key)
 	{
-		lock_user(&request);
 		owner_begin(&owner);
 		if (answer_from_key(&request, &owner, &answer))
 		{
@@ -455,8 +463,7 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 	if (request.performance.queue_id != 0)
 		check_admission(&request, has_token, now);
 	check_seats(&request, now);
-	lock_user(&request);
-	check_limit(&request, clock_now());
+	check_limit(&request, now);
 	lock_seats(&request);
 
 	owner_begin(&owner);

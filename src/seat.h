@@ -12,13 +12,13 @@
 /* A performance as its sale needs it; from a cache that follows the table. */
 typedef struct Performance
 {
-	int64		performance_id;
-	int64		queue_id;		/* 0: no waiting room */
+	int64 performance_id;
+	int64 queue_id; /* 0: no waiting room */
 	TimestampTz starts_at;
-	TimestampTz sale_opens_at;	/* DT_NOBEGIN: at once */
+	TimestampTz sale_opens_at; /* DT_NOBEGIN: at once */
 	TimestampTz sale_closes_at; /* DT_NOEND: when it begins */
-	int64		hold_us;
-	int			max_seats;
+	int64 hold_us;
+	int max_seats;
 } Performance;
 
 /* catalogue.c */
@@ -28,8 +28,10 @@ extern int64 section_price(int64 section_id);
 
 /* reservation.c */
 extern bool reservation_take_over(int64 reservation_id);
-extern int	holds_expire(int max_count);
+extern int holds_expire(int max_count);
 extern TimestampTz holds_next_due(void);
+
+/* clang-format off */
 
 /* The seats of reservations in CTE r become free. */
 #define FREE_SEATS \
@@ -45,4 +47,10 @@ extern TimestampTz holds_next_due(void);
 	" 'performance_id', r.performance_id, 'user_id', r.user_id, 'seat_ids', r.seat_ids," \
 	" 'amount', r.amount" more ") FROM r)"
 
-#endif							/* TICKET_SEAT_H */
+/* Of reservations and payments, whose keys are indexed alike. */
+#define UNUSED_KEY \
+	" ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
+
+/* clang-format on */
+
+#endif /* TICKET_SEAT_H */

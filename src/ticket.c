@@ -17,11 +17,11 @@
 
 PG_MODULE_MAGIC;
 
-int			ticket_max_queues = 128;
-int			ticket_max_waiting = 1000000;
-double		ticket_clock_offset = 0;
-char	   *ticket_user_claim = NULL;
-bool		ticket_http_errors = false;
+int ticket_max_queues = 128;
+int ticket_max_waiting = 1000000;
+double ticket_clock_offset = 0;
+char *ticket_user_claim = NULL;
+bool ticket_http_errors = false;
 
 PG_FUNCTION_INFO_V1(ticket_require_preload);
 
@@ -38,23 +38,26 @@ define_settings(void)
 {
 	DefineCustomIntVariable("ticket.max_queues",
 							"Waiting rooms that shared memory has slots for, over all databases.",
-							NULL, &ticket_max_queues, 128, 1, 100000, PGC_POSTMASTER, 0, NULL,
-							NULL, NULL);
-	DefineCustomIntVariable("ticket.max_waiting",
-							"Places of waiting and active tickets that shared memory holds, over all queues.",
-							"Each takes about 17 bytes.", &ticket_max_waiting, 1000000, 1,
-							1000000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+							NULL, &ticket_max_queues, 128, 1, 100000, PGC_POSTMASTER, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable(
+		"ticket.max_waiting",
+		"Places of waiting and active tickets that shared memory holds, over all queues.",
+		"Each takes about 17 bytes.", &ticket_max_waiting, 1000000, 1, 1000000000, PGC_POSTMASTER,
+		0, NULL, NULL, NULL);
 	DefineCustomRealVariable("ticket.clock_offset",
 							 "Moves the clock of the sale, for tests and rehearsals.", NULL,
-							 &ticket_clock_offset, 0, -3.2e13, 3.2e13, PGC_SUSET, GUC_UNIT_MS,
-							 NULL, NULL, NULL);
-	DefineCustomStringVariable("ticket.user_claim",
-							   "Setting that holds the authenticated user, for example request.jwt.claims.sub.",
-							   "When set, a user_id that differs from it is refused.",
-							   &ticket_user_claim, "", PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("ticket.http_errors",
-							 "Sends errors as SQLSTATE PTnnn, which PostgREST turns into an HTTP status.",
-							 NULL, &ticket_http_errors, false, PGC_USERSET, 0, NULL, NULL, NULL);
+							 &ticket_clock_offset, 0, -3.2e13, 3.2e13, PGC_SUSET, GUC_UNIT_MS, NULL,
+							 NULL, NULL);
+	DefineCustomStringVariable(
+		"ticket.user_claim",
+		"Setting that holds the authenticated user, for example request.jwt.claims.sub.",
+		"When set, a user_id that differs from it is refused.", &ticket_user_claim, "", PGC_SUSET,
+		0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"ticket.http_errors",
+		"Sends errors as SQLSTATE PTnnn, which PostgREST turns into an HTTP status.", NULL,
+		&ticket_http_errors, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ticket");
 }
 
@@ -63,7 +66,7 @@ define_settings(void)
  * say so one by one, so that a wrong configuration does not keep anybody from
  * looking at tables.
  */
-void		_PG_init(void);
+void _PG_init(void);
 
 void
 _PG_init(void)

@@ -15,9 +15,9 @@
 
 /* ---------- settings (ticket.c) ---------- */
 
-extern int	ticket_max_queues;
-extern int	ticket_max_waiting;
-extern double ticket_clock_offset;	/* milliseconds */
+extern int ticket_max_queues;
+extern int ticket_max_waiting;
+extern double ticket_clock_offset; /* milliseconds */
 extern char *ticket_user_claim;
 extern bool ticket_http_errors;
 
@@ -51,8 +51,7 @@ typedef enum TicketError
  * psprintf, so never call this while holding an LWLock or a spinlock.
  */
 extern void ticket_error(TicketError code, const char *detail, const char *hint,
-						 const char *fmt,...)
-			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+						 const char *fmt,...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
 
 /* ---------- arguments (argument.c) ---------- */
 
@@ -60,7 +59,7 @@ extern text *arg_user(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);
 extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int argno, const char *name);
-extern int	arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null);
+extern int arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null);
 extern text *arg_name(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int32 arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max);
 extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *name);
@@ -74,4 +73,4 @@ extern TimestampTz clock_now(void);
 extern int64 interval_us(const Interval *span);
 extern Interval *us_interval(int64 us);
 
-#endif							/* TICKET_H */
+#endif /* TICKET_H */

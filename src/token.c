@@ -11,17 +11,17 @@
 #include "port/pg_bswap.h"
 #include "ticket.h"
 
-#define PLACE_BITS		38
-#define SECRET_MASK		((UINT64CONST(1) << 62) - 1)
-#define VERSION			UINT64CONST(8)
-#define VARIANT			UINT64CONST(2)
+#define PLACE_BITS 38
+#define SECRET_MASK ((UINT64CONST(1) << 62) - 1)
+#define VERSION UINT64CONST(8)
+#define VARIANT UINT64CONST(2)
 
 /* 62 random bits from the operating system's strong generator. */
 uint64
 token_new_secret(void)
 {
 	static uint64 pool[32];
-	static int	left = 0;
+	static int left = 0;
 
 	if (left == 0)
 	{
@@ -37,9 +37,9 @@ token_new_secret(void)
 pg_uuid_t *
 token_encode(const Token *token)
 {
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
-	uint64		number = ((uint64) token->queue_id << PLACE_BITS) | (uint64) token->place;
-	uint64		half[2];
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
+	uint64 number = ((uint64) token->queue_id << PLACE_BITS) | (uint64) token->place;
+	uint64 half[2];
 
 	/* 48 bits of the number, the version, its last 12 bits. */
 	half[0] = pg_hton64(((number >> 12) << 16) | (VERSION << 12) | (number & 0xFFF));
@@ -51,8 +51,8 @@ token_encode(const Token *token)
 bool
 token_decode(const pg_uuid_t *uuid, Token *token)
 {
-	uint64		half[2];
-	uint64		number;
+	uint64 half[2];
+	uint64 number;
 
 	memcpy(half, uuid->data, sizeof(half));
 	half[0] = pg_ntoh64(half[0]);

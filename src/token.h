@@ -15,9 +15,9 @@
 
 typedef struct Token
 {
-	int64		queue_id;
-	int64		place;
-	uint64		secret;
+	int64 queue_id;
+	int64 place;
+	uint64 secret;
 } Token;
 
 extern uint64 token_new_secret(void);
@@ -25,4 +25,4 @@ extern pg_uuid_t *token_encode(const Token *token);
 extern bool token_decode(const pg_uuid_t *uuid, Token *token);
 extern bool token_secret_equal(uint64 a, uint64 b);
 
-#endif							/* TICKET_TOKEN_H */
+#endif /* TICKET_TOKEN_H */

@@ -1,0 +1,1 @@
+SELECT * FROM ticket.seat WHERE performance_id = :concerts + 1;

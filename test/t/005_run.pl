@@ -1,0 +1,198 @@
+# The clock of a database: CALL ticket.run().  Holds are tidied and waiting fans
+# let in without any other call; one runner at a time, and however one ends, the
+# next can start at once.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sale;
+use Test::More;
+
+my $node = sale_node('main');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION ticket');
+sale_open($node, 'postgres', capacity => 1, hold => '300 milliseconds');
+
+# Starts a runner in a session of its own; returns the session and its pid once
+# the runner runs.
+my $runners = 0;
+
+sub start_runner
+{
+	my $name = 'runner' . ++$runners;
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+
+	$session->query_until(
+		qr/^started$/m, qq(
+		\\set VERBOSITY verbose
+		SET application_name = '$name';
+		\\echo started
+		CALL ticket.run('1 hour');
+		\\echo ended
+	));
+	$node->poll_query_until(
+		'postgres', qq(
+		SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = '$name'
+			AND a.query LIKE '%ticket.run%'))
+	  or die "$name does not start";
+	return ($session,
+		$node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = '$name'"));
+}
+
+sub runner_ends
+{
+	my ($session, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	pump_until($session->{run}, $session->{timeout}, \$session->{stderr}, $expected);
+	like($session->{stderr}, $expected, $name);
+	$session->{stderr} = '';
+	return;
+}
+
+# Reads a table, which no function is called for
+sub becomes
+{
+	my ($sql, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	ok($node->poll_query_until('postgres', $sql), $name);
+	return;
+}
+
+# Whom nobody lets in waits, also when there is room.
+my $a = enqueue($node, 'postgres', 'a');
+my $b = enqueue($node, 'postgres', 'b');
+my $c = enqueue($node, 'postgres', 'c');
+my $late = $node->safe_psql('postgres', "SELECT reservation_id FROM ticket.seat_hold(1, '{1}', 'a', '$a')");
+becomes("SELECT expires_at < clock_timestamp() FROM ticket.reservation WHERE reservation_id = $late",
+	'a hold ends');
+$node->safe_psql('postgres', "SELECT ticket.ticket_leave('$a')");
+is( $node->safe_psql(
+		'postgres', qq(
+		SELECT status FROM ticket.ticket_status('$b');
+		SELECT status FROM ticket.reservation WHERE reservation_id = $late)),
+	"waiting\nheld",
+	'without a runner nothing moves by itself');
+
+my ($session, $pid) = start_runner();
+
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $late",
+	'the runner tidies what it finds');
+becomes("SELECT status = 'active' FROM ticket.queue_entry WHERE user_id = 'b'",
+	'... and lets in who waits');
+
+my $hold = $node->safe_psql('postgres', "SELECT reservation_id FROM ticket.seat_hold(1, '{2, 3}', 'b', '$b')");
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $hold",
+	'a hold made while it runs is tidied');
+is($node->safe_psql('postgres', "SELECT count(*) FROM ticket.seat WHERE status <> 'free'"),
+	'0', '... and its seats are free');
+is($node->safe_psql('postgres', "SELECT status FROM ticket.queue_entry WHERE user_id = 'c'"),
+	'waiting', 'nobody is let in above the capacity');
+$node->safe_psql('postgres', "SELECT ticket.ticket_leave('$b')");
+becomes("SELECT status = 'active' FROM ticket.queue_entry WHERE user_id = 'c'",
+	'room that falls free is given to the next');
+$node->safe_psql('postgres', q(UPDATE ticket.queue SET active_ttl = '200 milliseconds', capacity = 2));
+enqueue($node, 'postgres', $_) for 'd', 'e', 'f';
+$node->safe_psql('postgres', "SELECT ticket.ticket_leave('$c')");
+becomes(
+	q(SELECT count(*) = 3 FROM ticket.queue_entry WHERE user_id IN ('d', 'e', 'f') AND status = 'expired'
+		AND admitted_at IS NOT NULL),
+	'tickets whose time is up end and make room for the next');
+
+# One at a time
+my ($state, $out, $notice) = outcome($node, 'postgres', q(CALL ticket.run('1 hour')));
+is($state, '00000', 'a second runner returns');
+like($notice, qr/NOTICE: .*another session runs this database's clock/, '... and says why');
+is($node->safe_psql('postgres', "SELECT query LIKE '%ticket.run%' AND state = 'active'
+		FROM pg_stat_activity WHERE pid = $pid"),
+	't', '... while the first goes on');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION ticket');
+($state, $out, $notice) = outcome($node, 'other', q(CALL ticket.run('10 milliseconds')));
+is("$state$notice", '00000', 'another database has its own');
+
+# Not inside a transaction, and not from a function
+refused($node, 'postgres', q(BEGIN; CALL ticket.run('1 second')), '2D000',
+	'run is refused inside a transaction block');
+refused($node, 'postgres', "CREATE FUNCTION run_it() RETURNS void LANGUAGE plpgsql AS
+		\$\$BEGIN CALL ticket.run('1 second'); END\$\$; SELECT run_it()",
+	'2D000', '... and in a function');
+refused($node, 'postgres', "CALL ticket.run($_)", '22023', "run($_) is refused")
+  for 'NULL', q('-1 second');
+
+# However it ends, the next one can start.
+sub next_can_start
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($state, $out, $error) = outcome($node, 'postgres', q(CALL ticket.run('10 milliseconds')));
+
+	is("$state$error", '00000', "$name: the next can start");
+	return;
+}
+
+is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)"), 't', 'terminate the runner');
+next_can_start('terminated');
+runner_ends($session, qr/57P01/, 'terminated: it says so');
+$session->{run}->finish;
+
+($session, $pid) = start_runner();
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+runner_ends($session, qr/57014/, 'cancelled: it says so');
+next_can_start('cancelled');
+is($session->query_safe('SELECT 1'), "ended\n1", 'cancelled: its session goes on');
+$session->quit;
+
+$session = $node->background_psql('postgres', on_error_stop => 0);
+$session->{stdin} .= q(
+	\set VERBOSITY verbose
+	SET statement_timeout = '300ms';
+	CALL ticket.run('1 hour');
+);
+runner_ends($session, qr/57014/, 'statement_timeout: it says so');
+next_can_start('statement_timeout');
+$session->quit;
+
+($session, $pid) = start_runner();
+$session->{run}->signal('KILL');
+$session->{run}->finish;
+is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)"), 't', 'a client that is gone');
+next_can_start('a client that is gone');
+
+# One that can't do its work goes on trying, and says so in the log.
+($session, $pid) = start_runner();
+my $from = -s $node->logfile;
+$node->safe_psql('postgres', q(ALTER TABLE ticket.reservation ADD CONSTRAINT broken CHECK (status <> 'expired') NOT VALID;
+	SELECT ticket.queue_create('second')));
+enqueue($node, 'postgres', 'g', 2);
+my $g = enqueue($node, 'postgres', 'g', 2);
+$node->safe_psql('postgres', qq(UPDATE ticket.performance SET queue_id = 2;
+	SELECT ticket.seat_hold(1, '{4}', 'g', '$g')));
+$node->wait_for_log(qr/a round of ticket.run failed: .*broken/, $from);
+$node->safe_psql('postgres', 'ALTER TABLE ticket.reservation DROP CONSTRAINT broken');
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE user_id = 'g'",
+	'a round that failed is tried again');
+
+# It keeps nobody from going on.
+is(outcome($node, 'postgres', 'DROP EXTENSION ticket'), '00000', 'DROP EXTENSION while it runs');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)")
+  if $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid");
+$session->{run}->finish;
+$node->safe_psql('postgres', 'CREATE EXTENSION ticket');
+next_can_start('created anew');
+verified($node, 'postgres', 'created anew');
+
+# A fast shutdown doesn't wait for it.
+($session, $pid) = start_runner();
+$node->stop('fast');
+runner_ends($session, qr/57P01/, 'shutdown: it says so');
+$session->{run}->finish;
+unlike(slurp_file($node->logfile), qr/was terminated by signal|PANIC:/, 'no process crashed');
+
+done_testing();

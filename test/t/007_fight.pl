@@ -1,0 +1,221 @@
+# Many clients and little to have: 64 for ten seats, 50 at one door.  Every seat
+# is sold once, every other call is answered with an SQLSTATE of ours, nobody is
+# let in above the capacity.
+#
+# FIGHT_SECONDS in the environment makes each fight longer (default 8).
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Sale;
+use Test::More;
+
+my $seconds = $ENV{FIGHT_SECONDS} // 8;
+
+my $node = sale_node('main');
+$node->start;
+
+# Runs scripts, each with its weight, and tests that no client gave up.
+sub fight
+{
+	my ($database, $clients, $name, %scripts) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->pgbench("-n -c $clients -j 2 -T $seconds $database",
+		0, [qr/number of failed transactions: 0 /], [qr/^(?!.*(error|abort))/s], "$name: fought", \%scripts);
+	return;
+}
+
+# Answers of all calls: SQLSTATE and how often
+sub answers
+{
+	my ($database) = @_;
+	return map { split /\|/ } split /\n/,
+	  $node->safe_psql($database, 'SELECT call || $$ $$ || state, count(*) FROM answer GROUP BY 1');
+}
+
+# A function that makes a call, notes how it ended and returns 0 when it failed
+sub noted
+{
+	my ($name, $arguments, $call) = @_;
+	return qq{
+		CREATE FUNCTION $name($arguments) RETURNS bigint LANGUAGE plpgsql AS \$\$
+		DECLARE
+			answer bigint;
+		BEGIN
+			BEGIN
+				$call INTO answer;
+			EXCEPTION WHEN OTHERS THEN
+				INSERT INTO answer VALUES ('$name', SQLSTATE, SQLERRM);
+				RETURN 0;
+			END;
+			INSERT INTO answer VALUES ('$name', '00000');
+			RETURN coalesce(answer, 0);
+		END\$\$;};
+}
+
+# Tests that nothing was answered but success and these.
+sub only_answers
+{
+	my ($database, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is($node->safe_psql($database,
+			"SELECT DISTINCT call, state, message FROM answer WHERE state !~ '$expected' LIMIT 10"),
+		'', "$name: no answer but $expected");
+	return;
+}
+
+my $answer = 'CREATE UNLOGGED TABLE answer (call text, state text, message text);';
+
+# --- ten seats
+
+# Holds end soon, one in ten pays and most of these cancel, so that seats change
+# hands all the time: by paying, cancelling, giving back, taking over and tidying.
+# Half of the fans are poor.
+sub ten_seats
+{
+	my ($name, $options) = @_;
+	my $database = $name =~ s/\W+/_/gr;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database, 'CREATE EXTENSION ticket');
+	sale_open($node, $database, queue => 0, rows => 1, hold => '20 milliseconds', max_seats => 3);
+	$node->safe_psql($database, $answer
+		  . noted('hold', 'seats int[], fan text', 'SELECT reservation_id FROM ticket.seat_hold(1, seats, fan)')
+		  . noted('pay', 'reservation bigint, fan text',
+			'SELECT payment_id FROM ticket.pay_reservation(reservation, fan)')
+		  . noted('release', 'reservation bigint, fan text', 'SELECT ticket.seat_release(reservation, fan)::int')
+		  . noted('cancel', 'reservation bigint, fan text',
+			'SELECT refunded FROM ticket.reservation_cancel(reservation, fan)')
+		  . noted('tidy', '', 'SELECT ticket.seat_hold_expire()')
+		  . q(SELECT count(ticket.point_charge('u' || i, 100000)) FROM generate_series(1, 100, 2) i));
+
+	local $ENV{PGOPTIONS} = $options;
+	fight($database, 64, $name, "$database.hold\@30" => q(
+			\set a random(1, 10)
+			\set b random(1, 10)
+			\set fan random(1, 100)
+			\set what random(1, 20)
+			\if :what > 10 and :a <> :b
+				SELECT hold(ARRAY[:a, :b], 'u' || :fan) AS r \gset
+			\else
+				SELECT hold(ARRAY[:a], 'u' || :fan) AS r \gset
+			\endif
+			\if :r > 0 and :what <= 2
+				SELECT pay(:r, 'u' || :fan);
+				SELECT pay(:r, 'u' || :fan);
+				\set keeps random(1, 30)
+				\if :keeps > 1
+					SELECT cancel(:r, 'u' || :fan);
+				\endif
+			\elif :r > 0 and :what = 3
+				SELECT release(:r, 'u' || :fan);
+			\endif),
+		"$database.tidy\@1" => q(SELECT tidy();));
+
+	delete $ENV{PGOPTIONS};
+
+	my %answers = answers($database);
+	note explain \%answers;
+	only_answers($database, '^(00000|TK...)$', $name);
+	cmp_ok($answers{'hold TK006'} // 0, '>', 100, "$name: many came too late");
+	cmp_ok($answers{'hold 00000'} // 0, '>', 9, "$name: some did not");
+	cmp_ok($answers{'pay 00000'} // 0, '>', 0, "$name: some paid");
+	cmp_ok($answers{'cancel 00000'} // 0, '>', 0, "$name: some thought better of it");
+
+	# What is left over is sold in peace.
+	$node->poll_query_until($database, 'SELECT max(held_until) < clock_timestamp() IS NOT FALSE FROM ticket.seat')
+	  or die 'holds do not end';
+	$node->safe_psql($database, q(
+		UPDATE ticket.performance SET hold_interval = '1 hour';
+		SELECT count(ticket.point_charge('last' || i, 100)) FROM generate_series(1, 10) i;
+		SELECT count(pay(hold(ARRAY[seat_id], 'last' || seat_id), 'last' || seat_id))
+		FROM ticket.seats(1) WHERE status = 'free'));
+	is( $node->safe_psql(
+			$database, q(
+			SELECT count(*) FROM ticket.seats(1) WHERE status = 'sold';
+			SELECT count(s), count(DISTINCT s) FROM ticket.reservation r, unnest(r.seat_ids) s
+			WHERE r.status = 'paid';
+			SELECT sum(amount - refunded) FROM ticket.payment)),
+		"10\n10|10\n1000",
+		"$name: ten seats sold, each once");
+	refused($node, $database, "SELECT ticket.seat_hold(1, '{1}', 'last1')", 'TK006', "$name: sold out");
+	verified($node, $database, $name);
+	return;
+}
+
+ten_seats('as planned', '');
+ten_seats('plans forbidden', join ' ',
+	map { "-c enable_$_=off" } qw(hashjoin mergejoin sort material hashagg));
+
+# --- one door
+
+$node->safe_psql('postgres', 'CREATE DATABASE door');
+$node->safe_psql('door', 'CREATE EXTENSION ticket');
+sale_open($node, 'door', capacity => 20);
+$node->safe_psql('door', q(UPDATE ticket.queue SET active_ttl = '30 milliseconds')
+	  . ";$answer"
+	  . noted('enter', 'fan text', 'SELECT place FROM enter_as(fan)')
+	  . noted('promote', '', 'SELECT ticket.ticket_promote(1)')
+	  . noted('expire', '', 'SELECT ticket.ticket_expire(1)')
+	  . noted('leave', 'fan text', 'SELECT ticket.ticket_leave(token)::int FROM ticket_of WHERE user_id = fan LIMIT 1')
+	  . noted('look', 'fan text', 'SELECT ticket.position FROM ticket_of o, ticket.ticket_status(o.token) ticket
+			WHERE o.user_id = fan LIMIT 1')
+	  . q(
+	CREATE UNLOGGED TABLE ticket_of (user_id text PRIMARY KEY, token uuid);
+	CREATE FUNCTION enter_as(fan text, OUT place bigint) LANGUAGE plpgsql AS $$
+	DECLARE
+		mine uuid;
+	BEGIN
+		SELECT token, position FROM ticket.ticket_enqueue(1, fan) INTO mine, place;
+		INSERT INTO ticket_of VALUES (fan, mine) ON CONFLICT (user_id) DO UPDATE SET token = mine;
+	END$$;
+	-- One snapshot of the table; shared memory a moment later
+	CREATE UNLOGGED TABLE sample (active bigint, admitted bigint, waiting bigint);
+	CREATE FUNCTION sample() RETURNS void LANGUAGE sql AS $$
+		INSERT INTO sample
+		SELECT n.active, (SELECT admitted FROM ticket.queue_memory()), n.waiting
+		FROM (SELECT count(*) FILTER (WHERE status = 'active') AS active,
+			count(*) FILTER (WHERE status = 'waiting') AS waiting
+			FROM ticket.queue_entry WHERE ended_at IS NULL) n$$;));
+
+my $fan = '\set fan random(1, 500)';
+fight('door', 50, 'one door',
+	"door.enter\@20" => "$fan\nSELECT enter('u' || :fan);",
+	"door.rolled\@2" => "$fan\nBEGIN;\nSELECT enter('u' || :fan);\nROLLBACK;",
+	"door.look\@10" => "$fan\nSELECT look('u' || :fan);",
+	"door.leave\@5" => "$fan\nSELECT leave('u' || :fan);",
+	"door.promote\@20" => 'SELECT promote();',
+	"door.back\@2" => "BEGIN;\nSELECT promote();\nROLLBACK;",
+	"door.expire\@5" => 'SELECT expire();',
+	"door.sample\@5" => 'SELECT sample();');
+
+note explain { answers('door') };
+only_answers('door', '^(00000|TK...)$', 'one door');
+is( $node->safe_psql('door', q(
+		SELECT max(active) <= 20, max(admitted) <= 20, max(active) > 0, max(waiting) > 0 FROM sample)),
+	't|t|t|t', 'one door: never above the capacity, with people inside and outside');
+is( $node->safe_psql('door', q(
+		SELECT count(*) > 100 FROM ticket.queue_entry WHERE status = 'expired' AND admitted_at IS NOT NULL)),
+	't', 'one door: many came and went');
+memory_agrees($node, 'door', 'one door');
+verified($node, 'door', 'one door');
+is( $node->safe_psql(
+		'door', q(
+		SELECT count(*) FROM (
+			SELECT row_number() OVER (ORDER BY e.place) AS n, s.position
+			FROM ticket.queue_entry e JOIN ticket_of o USING (user_id), ticket.ticket_status(o.token) s
+			WHERE e.status = 'waiting') x
+		WHERE n IS DISTINCT FROM position)),
+	'0', 'one door: who is left waits in the order of arrival');
+
+unlike(slurp_file($node->logfile), qr/was terminated by signal|PANIC:|deadlock detected/,
+	'no process crashed, none deadlocked');
+
+$node->stop;
+done_testing();
