@@ -1,0 +1,187 @@
+-- Points, payments, cancellations.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+SET search_path = ticket, public;
+
+-- The ledger of a user: kind, amount, balance after.
+CREATE FUNCTION pg_temp.ledger(user_id text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s %s %s', l.kind, l.amount, l.balance), ', ' ORDER BY l.ledger_id)
+	FROM ticket.ledger l WHERE l.user_id = $1 $$;
+
+-- ---------- charge ----------
+
+SELECT is(point_balance('money-a'), 0::bigint, 'who never had any has 0');
+SELECT is(point_charge('money-a', 100), 100::bigint, 'charge: the balance after');
+SELECT is(point_charge('money-a', 50), 150::bigint, 'charge: added');
+SELECT is(point_balance('money-a'), 150::bigint, 'the balance');
+SELECT is(pg_temp.ledger('money-a'), 'charge 100 100, charge 50 150', 'charge: in the ledger');
+SELECT is(point_charge('money-a', 7, 'key'), 157::bigint, 'charge with a key');
+SELECT is(point_charge('money-a', 3), 160::bigint, 'another without');
+SELECT is(point_charge('money-a', 7, 'key'), 157::bigint, 'the same again has the answer of the first');
+SELECT is(point_balance('money-a'), 160::bigint, 'and adds nothing');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-a', 8, 'key')$$, 'TK011', 'the key with another amount');
+SELECT is(point_charge('money-b', 8, 'key'), 8::bigint, 'another user''s key is another key');
+SELECT is(point_charge('money-full', 1000000000000000), 1000000000000000::bigint, 'a balance goes up to 10^15');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 1)$$, 'TK008', 'not above');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 1, 'key')$$, 'TK008', 'not with a key either');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-new', 1000000000000001)$$, 'TK008', 'not at once');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 9223372036854775807)$$, 'TK008', 'nothing overflows');
+
+-- ---------- pay ----------
+
+SELECT queue_create('money', capacity => 1) AS q \gset
+SELECT pg_temp.sale(price => 60, queue_id => :q) AS p \gset
+SELECT token AS a FROM ticket_enqueue(:q, 'money-a') \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{3,4}', 'money-a', :'a') \gset
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-b'), 'TK005', 'pay: another user');
+SELECT * FROM pay_reservation(:r, 'money-a') \gset pay_
+SELECT is(format('%s %s %s', :'pay_status', :'pay_amount', :'pay_balance'), 'captured 120 40', 'pay: taken from the points');
+SELECT is((SELECT format('%s %s %s %s %s %s %s', reservation_id = :r, user_id, provider, status, amount, balance, paid_at = :'pay_paid_at')
+	FROM payment WHERE payment_id = :pay_payment_id), 't money-a points captured 120 40 t', 'pay: the payment');
+SELECT is((SELECT format('%s %s', status, ended_at IS NULL) FROM reservation WHERE reservation_id = :r), 'paid t', 'pay: the reservation');
+SELECT is((SELECT array_agg(format('%s %s %s', status, reservation_id = :r, held_until IS NULL)) FROM seat
+	WHERE performance_id = :p AND seat_id IN (3, 4)), '{"sold t t","sold t t"}', 'pay: the seats are sold');
+SELECT is(point_balance('money-a'), 40::bigint, 'pay: the account');
+SELECT is(pg_temp.ledger('money-a'),
+	'charge 100 100, charge 50 150, charge 7 157, charge 3 160, payment -120 40', 'pay: the ledger');
+SELECT is((SELECT payment_id FROM ledger WHERE user_id = 'money-a' AND kind = 'payment'), :pay_payment_id::bigint,
+	'pay: the ledger names the payment');
+SELECT is((SELECT status FROM ticket_status(:'a')), 'finished', 'pay: the ticket is finished');
+SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'pay: its room is free');
+SELECT pg_temp.state() AS state \gset
+SELECT is((SELECT format('%s %s %s %s %s', payment_id, status, amount, balance, paid_at) FROM pay_reservation(:r, 'money-a')),
+	format('%s captured 120 40 %s', :pay_payment_id, :'pay_paid_at'), 'pay again: the same payment');
+SELECT is(pg_temp.state(), :'state', 'pay again: nothing has changed');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-b'), 'TK005', 'pay again: another user');
+SELECT pg_temp.refused(format('SELECT ticket.seat_release(%s, %L)', :r, 'money-a'), 'TK009', 'what is paid is not released');
+SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L, %L)', :p, '{3}', 'money-a', :'a'), 'TK002',
+	'with a finished ticket one holds nothing more');
+
+SELECT pg_temp.sale(price => 30) AS p \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'money-a') \gset
+SELECT reservation_id AS r2 FROM seat_hold(:p, '{2}', 'money-a') \gset
+SELECT is((SELECT format('%s %s', amount, balance) FROM pay_reservation(:r, 'money-a', 'key')), '30 10', 'pay with a key');
+SELECT is((SELECT format('%s %s', amount, balance) FROM pay_reservation(:r, 'money-a', 'key')), '30 10', 'the same again');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L, %L)', :r2, 'money-a', 'key'), 'TK011',
+	'the key for another reservation');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r2, 'money-a'), 'TK010', 'too few points');
+SELECT is(pg_temp.seats(:p, 1, 2), 'sold held', 'the seats stay held');
+SELECT is(point_charge('money-a', 20), 30::bigint, 'after charging');
+SELECT is((SELECT format('%s %s', amount, balance) FROM pay_reservation(:r2, 'money-a')), '30 0', 'the last points will do');
+
+SELECT reservation_id AS r FROM seat_hold(:p, '{5}', 'money-b') \gset
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-b'), 'TK010', 'one point in three is short');
+SELECT reservation_id AS r FROM seat_hold(:p, '{6}', 'money-nobody') \gset
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-nobody'), 'TK010', 'nothing at all is short');
+SELECT is(seat_release(:r, 'money-nobody'), true, 'given back');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-nobody'), 'TK009', 'what is released is not paid');
+
+SELECT reservation_id AS r FROM seat_hold(:p, '{7}', 'money-full') \gset
+SELECT reservation_id AS r2 FROM seat_hold(:p, '{8}', 'money-full') \gset
+SET ticket.clock_offset = '6min';
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-full'), 'TK007', 'pay after expiry');
+SELECT count(seat_hold_expire()) AS n \gset
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-full'), 'TK007', 'pay after expiry, tidied');
+SELECT is((SELECT status FROM seat_hold(:p, '{7}', 'money-full')), 'held', 'the seat is to be had again');
+RESET ticket.clock_offset;
+
+-- Active when it held, over when it pays: the seats are sold all the same.
+SELECT queue_create('money short', active_ttl => '1 minute') AS q \gset
+SELECT pg_temp.sale(price => 1, queue_id => :q) AS p \gset
+SELECT token AS a FROM ticket_enqueue(:q, 'money-full') \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'money-full', :'a') \gset
+SET ticket.clock_offset = '2min';
+SELECT is((SELECT status FROM pay_reservation(:r, 'money-full')), 'captured', 'paying needs the hold, not the ticket');
+SELECT is(pg_temp.memory(:q), pg_temp.counted(:q), 'shared memory has what the tables have');
+RESET ticket.clock_offset;
+
+-- ---------- for nothing ----------
+
+SELECT pg_temp.sale(price => 0) AS p \gset
+SELECT * FROM seat_hold(:p, '{1,2}', 'money-poor') \gset free_
+SELECT is(:'free_amount'::bigint, 0::bigint, 'free seats cost nothing');
+SELECT is((SELECT format('%s %s %s', status, amount, balance) FROM pay_reservation(:free_reservation_id, 'money-poor')), 'captured 0 0',
+	'and can be paid by who has nothing');
+SELECT is(pg_temp.ledger('money-poor'), 'payment 0 0', 'the ledger has that as well');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:free_reservation_id, 'money-poor', '{1}')),
+	'paid 0 0', 'part of them given back');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:free_reservation_id, 'money-poor')),
+	'cancelled 0 0', 'all of them');
+SELECT is(pg_temp.seats(:p, 1, 2), 'free free', 'free seats are free');
+
+-- ---------- cancel ----------
+
+SELECT point_charge('money-c', 1000) AS balance \gset
+SELECT pg_temp.sale(price => 10) AS p \gset
+SELECT section_create(:p, 'dear', 200, 1, 2) AS s \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2,11}', 'money-c') \gset
+SELECT payment_id AS payment FROM pay_reservation(:r, 'money-c') \gset
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :r, 'money-a'), 'TK005', 'cancel: another user');
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L, %L)', :r, 'money-c', '{1,3}'), 'TK005',
+	'cancel: a seat that is not of it');
+SELECT is((SELECT format('%s %s %s %s', reservation_id = :r, status, refunded, balance) FROM reservation_cancel(:r, 'money-c', '{11}')),
+	't paid 200 980', 'cancel part: its price comes back');
+SELECT is(pg_temp.seats(:p, 1, 2, 11), 'sold sold free', 'cancel part: its seat is free, the others are not');
+SELECT is((SELECT format('%s %s %s %s %s', seat_ids, prices, amount, status, ended_at IS NULL) FROM reservation WHERE reservation_id = :r),
+	'{1,2} {10,10} 20 paid t', 'cancel part: the reservation has the rest');
+SELECT is((SELECT format('%s %s %s %s', amount, refunded, status, refunded_at IS NOT NULL) FROM payment WHERE payment_id = :payment),
+	'220 200 captured t', 'cancel part: the payment');
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L, %L)', :r, 'money-c', '{11}'), 'TK005',
+	'cancel part: once');
+SELECT is((SELECT status FROM seat_hold(:p, '{11}', 'money-d')), 'held', 'another may have the seat');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-c')), 'cancelled 220 1000',
+	'cancel whole: the rest comes back');
+SELECT is((SELECT format('%s %s', status, ended_at IS NOT NULL) FROM reservation WHERE reservation_id = :r), 'cancelled t',
+	'cancel whole: it has ended');
+SELECT is((SELECT format('%s %s %s', amount, refunded, status) FROM payment WHERE payment_id = :payment), '220 220 refunded',
+	'cancel whole: the payment');
+SELECT is(pg_temp.seats(:p, 1, 2, 11), 'free free held', 'cancel whole: its seats are free, no others');
+SELECT pg_temp.state() AS state \gset
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-c')), 'cancelled 220 1000',
+	'cancel twice: the same answer');
+SELECT is(pg_temp.state(), :'state', 'cancel twice: nothing has changed');
+SELECT is(pg_temp.ledger('money-c'), 'charge 1000 1000, payment -220 780, refund 200 980, refund 20 1000', 'cancel: the ledger');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L)', :r, 'money-c'), 'TK009', 'what is cancelled is not paid');
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'money-c') \gset
+SELECT count(pay_reservation(:r, 'money-c')) AS n \gset
+SELECT is((SELECT status FROM reservation_cancel(:r, 'money-c', '{2,1}')), 'cancelled', 'every seat is the whole');
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'money-c') \gset
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L, %L)', :r, 'money-c', '{1}'), 'TK009',
+	'part of a hold is not cancelled');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-c')), 'released 0 1000',
+	'a hold is released');
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'money-c') \gset
+SET ticket.clock_offset = '6min';
+SELECT is((SELECT status FROM reservation_cancel(:r, 'money-c')), 'expired', 'a hold that is over has expired');
+RESET ticket.clock_offset;
+SELECT is(point_balance('money-c'), 1000::bigint, 'all the money is back');
+
+-- ---------- what cannot be undone ----------
+
+SELECT pg_temp.refused('UPDATE ticket.ledger SET amount = amount + 1', 'TK009', 'the ledger is not updated');
+SELECT pg_temp.refused('DELETE FROM ticket.ledger', 'TK009', 'nor deleted from');
+SELECT pg_temp.refused('TRUNCATE ticket.ledger', 'TK009', 'nor truncated');
+SELECT pg_temp.refused(format('UPDATE ticket.reservation SET status = %L, ended_at = NULL WHERE reservation_id = %s', to_status, :r),
+	'TK009', format('from expired to %s', to_status))
+FROM unnest('{held,paid}'::text[]) AS to_status;
+SELECT pg_temp.refused(format('UPDATE ticket.reservation SET status = %L WHERE reservation_id = %s', to_status, :r), 'TK009',
+	format('from expired to %s', to_status))
+FROM unnest('{released,cancelled}'::text[]) AS to_status;
+SELECT pg_temp.refused(format($$UPDATE ticket.queue_entry SET status = 'active', ended_at = NULL WHERE queue_id = %s$$, :q),
+	'TK009', 'from finished to active');
+SELECT pg_temp.refused(format($$UPDATE ticket.reservation SET ended_at = NULL WHERE reservation_id = %s$$, :r), '23514',
+	'what has ended says when');
+SELECT pg_temp.refused($$UPDATE ticket.account SET balance = -1 WHERE user_id = 'money-c'$$, '23514', 'no balance is negative');
+SELECT pg_temp.refused(format('INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at) '
+	'SELECT reservation_id, user_id, provider, status, amount, paid_at FROM ticket.payment WHERE payment_id = %s', :payment),
+	'23505', 'no second captured payment');
+SELECT pg_temp.refused(format('UPDATE ticket.payment SET refunded = amount + 1 WHERE payment_id = %s', :payment), '23514',
+	'no refund above the payment');
+SELECT pg_temp.refused(format($$INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at)
+	SELECT %s, 1000 + i, 'twice', i, 'waiting', now() FROM generate_series(1, 2) AS i$$, :q), '23505',
+	'no second live ticket of a user in a queue');
+
+SELECT is((SELECT string_agg(invariant, ', ') FROM verify() WHERE NOT ok), NULL, 'every invariant holds');
+SELECT * FROM finish();

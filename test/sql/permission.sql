@@ -1,0 +1,248 @@
+-- Who may do what: grant_role's parts, what a stranger gets, and a buyer who
+-- sets a trap in the search_path.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+
+CREATE ROLE regress_ticket_buyer;
+CREATE ROLE regress_ticket_operator;
+CREATE ROLE regress_ticket_auditor;
+CREATE ROLE regress_ticket_outsider;
+CREATE ROLE regress_ticket_monitor;
+GRANT pg_monitor TO regress_ticket_monitor;
+SELECT ticket.grant_role('regress_ticket_buyer', 'buyer'), ticket.grant_role('regress_ticket_operator', 'operator'),
+	ticket.grant_role('regress_ticket_auditor', 'auditor') \gset
+CREATE TEMP TABLE part AS
+SELECT n, part, 'regress_ticket_' || part AS role
+FROM unnest('{buyer,operator,auditor,outsider,monitor}'::text[]) WITH ORDINALITY AS p(part, n);
+
+-- ---------- who has which privilege ----------
+
+SELECT is((SELECT string_agg(part, ' ' ORDER BY n) FROM part WHERE has_schema_privilege(role, 'ticket', 'USAGE')),
+	'buyer operator auditor monitor', 'USAGE of the schema');
+SELECT is((SELECT string_agg(part, ' ' ORDER BY n) FROM part WHERE has_schema_privilege(role, 'ticket', 'CREATE')),
+	NULL, 'nobody may CREATE there');
+-- Whoever is not named here may not.
+CREATE TEMP TABLE may_execute (function text, parts text);
+INSERT INTO may_execute VALUES
+	('clock', 'buyer operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
+	('ticket_leave', 'buyer operator'), ('concerts', 'buyer operator auditor'), ('performances', 'buyer operator auditor'),
+	('sections', 'buyer operator auditor'), ('seats', 'buyer operator auditor'), ('seat_hold', 'buyer operator'),
+	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
+	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer operator auditor'), ('queue_create', 'operator'),
+	('venue_create', 'operator'), ('concert_create', 'operator'), ('performance_create', 'operator'), ('section_create', 'operator'),
+	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
+	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'),
+	('verify', 'operator auditor');
+SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
+SELECT is((SELECT string_agg(p.part, ' ' ORDER BY p.n) FROM part p WHERE has_function_privilege(p.role, f.oid, 'EXECUTE')), m.parts,
+	format('EXECUTE of %s', f.proname))
+FROM pg_proc f LEFT JOIN may_execute m ON m.function = f.proname WHERE f.pronamespace = 'ticket'::regnamespace ORDER BY f.proname;
+SELECT is((SELECT string_agg(p.part || ' ' || r.privilege, ', ' ORDER BY p.n, r.privilege) FROM part p,
+		unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS r(privilege)
+		WHERE has_table_privilege(p.role, c.oid, r.privilege)),
+	CASE c.relname WHEN 'queue' THEN 'operator SELECT, operator UPDATE, auditor SELECT'
+		WHEN 'error_codes' THEN 'buyer SELECT, operator SELECT, auditor SELECT'
+		WHEN 'queue_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
+		WHEN 'sale_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
+		ELSE 'operator SELECT, auditor SELECT' END,
+	format('privileges on %s', c.relname))
+FROM pg_class c WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.relname;
+SELECT is((SELECT string_agg(c.relname || ' ' || p.part, ', ') FROM pg_class c, part p WHERE c.relnamespace = 'ticket'::regnamespace
+	AND c.relkind = 'S' AND has_sequence_privilege(p.role, c.oid, 'USAGE, SELECT, UPDATE')), NULL, 'sequences are for nobody');
+
+-- ---------- what they get ----------
+
+-- How a call ends for a role: 'no error' or the SQLSTATE.
+CREATE FUNCTION pg_temp.called_by(role text, call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('role', role, true);
+	EXECUTE call;
+	PERFORM set_config('role', 'none', true);
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+
+SELECT ticket.queue_create('permission') AS q, pg_temp.sale(price => 1) AS p, ticket.point_charge('permission', 10) AS balance \gset
+SELECT token AS t FROM ticket.ticket_enqueue(:q, 'permission-t') \gset
+CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, call text, parts text);
+INSERT INTO call (call, parts) VALUES
+	('SELECT ticket.ticket_enqueue(%1$s, $$permission-%3$s$$)', 'buyer operator'),
+	('SELECT ticket.ticket_status(%4$L)', 'buyer operator'),
+	('SELECT * FROM ticket.concerts()', 'buyer operator auditor'),
+	('SELECT * FROM ticket.performances(1)', 'buyer operator auditor'),
+	('SELECT * FROM ticket.sections(%2$s)', 'buyer operator auditor'),
+	('SELECT * FROM ticket.seats(%2$s)', 'buyer operator auditor'),
+	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
+	('SELECT ticket.reservation_cancel(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
+	('SELECT ticket.point_charge($$permission$$, 1)', 'operator'),
+	('SELECT ticket.pay_reservation(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, ARRAY[2 + %5$s], $$permission$$) h', 'buyer operator'),
+	('SELECT ticket.point_balance($$permission$$)', 'buyer operator auditor'),
+	('SELECT * FROM ticket.error_codes', 'buyer operator auditor'),
+	('SELECT ticket.queue_create($$q$$)', 'operator'),
+	('SELECT ticket.performance_create(ticket.concert_create($$c$$), ticket.venue_create($$v$$), $$2100-01-01$$)', 'operator'),
+	('SELECT ticket.section_create(%2$s, $$%3$s$$, 1, 1, 1)', 'operator'),
+	('UPDATE ticket.queue SET capacity = 5 WHERE queue_id = %1$s', 'operator'),
+	('DELETE FROM ticket.queue WHERE queue_id = -1', ''),
+	('SELECT ticket.ticket_promote(%1$s)', 'operator'),
+	('SELECT ticket.ticket_expire(%1$s)', 'operator'),
+	('SELECT ticket.seat_hold_expire(1)', 'operator'),
+	('SELECT * FROM ticket.outbox_fetch(1)', 'operator'),
+	('SELECT * FROM ticket.tick()', 'operator'),
+	('SELECT * FROM ticket.verify()', 'operator auditor'),
+	('SELECT * FROM ticket.queue_stats', 'operator auditor monitor'),
+	('SELECT * FROM ticket.sale_stats', 'operator auditor monitor'),
+	('SELECT * FROM ticket.queue_memory()', 'operator auditor monitor'),
+	('SELECT user_id FROM ticket.queue_entry', 'operator auditor'),
+	('SELECT secret FROM ticket.queue_entry', 'operator auditor'),
+	('SELECT * FROM ticket.account', 'operator auditor'),
+	('SELECT ticket.grant_role($$regress_ticket_outsider$$, $$buyer$$)', ''),
+	('SELECT ticket.check_argument(true, $$$$)', '');
+SELECT is((SELECT string_agg(p.part || CASE ended WHEN 'no error' THEN '' ELSE ' ' || ended END, ' ' ORDER BY p.n)
+		FROM part p, LATERAL pg_temp.called_by(p.role, format(c.call, :q, :p, p.part, :'t', p.n)) AS ended WHERE ended <> '42501'),
+	nullif(c.parts, ''), format('calling as each: %s', regexp_replace(c.call, '%\d\$\w', '...', 'g')))
+FROM call c ORDER BY c.n;
+SELECT is((SELECT array_agg(DISTINCT t.user_id) FROM ticket.queue_entry t WHERE t.queue_id = :q),
+	'{permission-buyer,permission-operator,permission-t}', 'what they did has been done');
+
+-- ---------- a trap ----------
+
+-- Everything that our SQL could mean by an unqualified name, in a schema that
+-- comes first: whoever runs it raises EVIL1.
+CREATE SCHEMA evil AUTHORIZATION regress_ticket_buyer;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+SET ROLE regress_ticket_buyer;
+DO $$
+DECLARE
+	item record;
+BEGIN
+	-- Operators on the types our tables have
+	FOR item IN
+		SELECT o.oprname, format_type(o.oprleft, NULL) AS l, format_type(o.oprright, NULL) AS r,
+			format_type(o.oprresult, NULL) AS result, row_number() OVER () AS n
+		FROM pg_operator o
+		WHERE o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '%', '||', '~', '!~', '~~', '->', '->>', '@>')
+			AND o.oprright IN ('int4'::regtype, 'int8'::regtype, 'text'::regtype, 'timestamptz'::regtype, 'interval'::regtype,
+				'uuid'::regtype, 'bool'::regtype, 'name'::regtype, 'oid'::regtype, 'jsonb'::regtype, 'float8'::regtype, 'anyarray'::regtype)
+			AND (o.oprleft = 0 OR o.oprleft IN ('int4'::regtype, 'int8'::regtype, 'text'::regtype, 'timestamptz'::regtype,
+				'interval'::regtype, 'uuid'::regtype, 'bool'::regtype, 'name'::regtype, 'oid'::regtype, 'jsonb'::regtype, 'float8'::regtype, 'anyarray'::regtype))
+			AND o.oprresult <> 0
+	LOOP
+		EXECUTE format('CREATE FUNCTION evil.operator_%s(%s) RETURNS %s LANGUAGE plpgsql AS %L', item.n,
+			concat_ws(', ', nullif(item.l, '-'), item.r), item.result, 'BEGIN RAISE EXCEPTION ''evil'' USING ERRCODE = ''EVIL1''; END');
+		EXECUTE format('CREATE OPERATOR evil.%s (%s RIGHTARG = %s, FUNCTION = evil.operator_%s)', item.oprname,
+			CASE WHEN item.l <> '-' THEN format('LEFTARG = %s,', item.l) ELSE '' END, item.r, item.n);
+	END LOOP;
+	-- Functions of pg_catalog and of ours
+	FOR item IN
+		SELECT p.proname, array_to_string(ARRAY(SELECT format_type(a, NULL) FROM unnest(p.proargtypes) AS a), ', ') AS arguments
+		FROM pg_proc p
+		WHERE p.prokind = 'f' AND NOT p.proargtypes::oid[] && ARRAY['"any"'::regtype, 'internal'::regtype, 'cstring'::regtype]::oid[]
+			AND (p.pronamespace = 'ticket'::regnamespace
+			OR p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('length', 'isfinite', 'now', 'cardinality', 'array_length',
+				'current_setting', 'set_config', 'clock_timestamp', 'int4', 'int8', 'text', 'timestamptz', 'make_interval', 'quote_ident',
+				'array_to_string', 'gen_random_uuid', 'to_regclass', 'lower', 'upper', 'generate_series', 'unnest',
+				'current_database', 'pg_get_function_identity_arguments'))
+	LOOP
+		EXECUTE format('CREATE FUNCTION evil.%I(%s) RETURNS void LANGUAGE plpgsql AS %L', item.proname, item.arguments,
+			'BEGIN RAISE EXCEPTION ''evil'' USING ERRCODE = ''EVIL1''; END');
+	END LOOP;
+	-- Tables and types
+	FOR item IN SELECT relname FROM pg_class WHERE relnamespace = 'ticket'::regnamespace AND relkind IN ('r', 'v') LOOP
+		EXECUTE format('CREATE TABLE evil.%I ()', item.relname);
+		EXECUTE format('CREATE TEMP TABLE %I ()', item.relname);
+	END LOOP;
+	CREATE DOMAIN evil.text AS pg_catalog.text CHECK (false);
+	CREATE DOMAIN evil.uuid AS pg_catalog.uuid CHECK (false);
+	CREATE DOMAIN evil.int8 AS pg_catalog.int8 CHECK (false);
+	CREATE DOMAIN evil.jsonb AS pg_catalog.jsonb CHECK (false);
+	CREATE DOMAIN evil.timestamptz AS pg_catalog.timestamptz CHECK (false);
+END $$;
+RESET ROLE;
+SELECT ok((SELECT count(*) FROM pg_operator WHERE oprnamespace = 'evil'::regnamespace) > 80, 'the trap is set: operators');
+SELECT ok((SELECT count(*) FROM pg_proc WHERE pronamespace = 'evil'::regnamespace) > 100, 'the trap is set: functions');
+SELECT ok((SELECT count(*) FROM pg_class WHERE relnamespace = 'evil'::regnamespace) > 12, 'the trap is set: tables');
+-- How a call ends for one who walks by.
+CREATE FUNCTION pg_temp.passed_by(role text, call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_catalog.set_config('role', role, true);
+	PERFORM pg_catalog.set_config('search_path', 'pg_temp, evil, ticket, pg_catalog', true);
+	EXECUTE call;
+	PERFORM pg_catalog.set_config('search_path', 'public', true);
+	PERFORM pg_catalog.set_config('role', 'none', true);
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', call), code, 'the trap works: ' || call) FROM (VALUES
+	('SELECT 1 + 1', 'EVIL1'), ('SELECT 1::bigint = 1::bigint', 'EVIL1'), ('SELECT now()', 'EVIL1'),
+	('SELECT queue_id FROM queue', '42703'), ($$SELECT 'x'::text$$, '23514')) AS v(call, code);
+
+SET search_path = public;
+SELECT ticket.queue_create('evil', capacity => 3, idle_ttl => '1 day') AS q \gset
+SELECT pg_temp.sale(price => 1, queue_id => :q) AS p, pg_temp.sale(price => 1, max_seats => 10) AS p2 \gset
+SELECT token AS t FROM ticket.ticket_enqueue(:q, 'evil') \gset
+SELECT token AS gone FROM ticket.ticket_enqueue(:q, 'evil-gone') \gset
+SELECT count(ticket.point_charge('evil', 10)) AS n \gset
+SELECT reservation_id AS r1 FROM ticket.seat_hold(:p2, '{1}', 'evil') \gset
+SELECT reservation_id AS r2 FROM ticket.seat_hold(:p2, '{2,3}', 'evil') \gset
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', format(call, :q, :p, :p2, :'t', :'gone', :r1, :r2)), 'no error',
+	'a buyer passes: ' || regexp_replace(call, '%\d\$\w', '...', 'g'))
+FROM (VALUES
+	('SELECT ticket.ticket_enqueue(%1$s, $$evil-2$$)'),
+	('SELECT ticket.ticket_enqueue(%1$s, $$evil-2$$)'),
+	('SELECT ticket.ticket_enqueue(%1$s, $$evil-3$$)'),
+	('SELECT ticket.ticket_status(%4$L)'),
+	('SELECT ticket.ticket_leave(%5$L)'),
+	('SELECT ticket.ticket_status(%5$L)'),
+	('SELECT * FROM ticket.concerts()'),
+	('SELECT * FROM ticket.performances(1)'),
+	('SELECT * FROM ticket.sections(%2$s)'),
+	('SELECT * FROM ticket.seats(%2$s)'),
+	('SELECT ticket.seat_hold(%2$s, $${4,5}$$, $$evil$$, %4$L)'),
+	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
+	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
+	('SELECT ticket.seat_release(%6$s, $$evil$$)'),
+	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
+	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
+	('SELECT ticket.reservation_cancel(%7$s, $$evil$$, $${2}$$)'),
+	('SELECT ticket.reservation_cancel(%7$s, $$evil$$)'),
+	('SELECT ticket.point_balance($$evil$$)'),
+	('SELECT * FROM ticket.error_codes')) AS v(call);
+SELECT is((SELECT array_agg(r.status || ' ' || array_to_string(r.seat_ids, ' ') ORDER BY r.reservation_id)
+	FROM ticket.reservation r WHERE r.user_id = 'evil'), '{"released 1","cancelled 3","held 4 5","held 4 5"}', 'and gets what he asked for');
+SET ticket.clock_offset = '6min';
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.seat_hold(%s, $${4}$$, $$evil-4$$)', :p2)), 'no error',
+	'a buyer passes: taking over a hold');
+SELECT is(pg_temp.passed_by('regress_ticket_operator', format(call, :q)), 'no error', 'an operator passes: ' || regexp_replace(call, '%\d\$\w', '...', 'g'))
+FROM (VALUES
+	('SELECT ticket.queue_create($$evil$$, 1, 1, $$1 s$$, $$1 s$$, $$1 s$$, $$2100-01-01$$)'),
+	('SELECT ticket.performance_create(ticket.concert_create($$c$$), ticket.venue_create($$v$$), $$2100-01-01$$, %1$s, $$2099-01-01$$, $$2099-02-01$$)'),
+	('SELECT ticket.section_create(ticket.performance_create(ticket.concert_create($$c$$), ticket.venue_create($$v$$), $$2100-01-01$$), $$s$$, 1, 2, 3)'),
+	('UPDATE ticket.queue SET capacity = 4 WHERE queue_id OPERATOR(pg_catalog.=) %1$s'),
+	('SELECT ticket.ticket_promote(%1$s)'),
+	('SELECT ticket.ticket_expire(%1$s)'),
+	('SELECT ticket.ticket_expire()'),
+	('SELECT ticket.seat_hold_expire(1)'),
+	('SELECT ticket.seat_hold_expire()'),
+	('SELECT ticket.tick()'),
+	('SELECT ticket.point_charge($$evil$$, 1, $$key$$)'),
+	('SELECT ticket.point_charge($$evil$$, 1, $$key$$)'),
+	('SELECT * FROM ticket.outbox_fetch(1)'),
+	('SELECT * FROM ticket.verify()'),
+	('SELECT * FROM ticket.queue_stats'),
+	('SELECT * FROM ticket.sale_stats'),
+	('SELECT * FROM ticket.queue_memory()')) AS v(call);
+RESET ticket.clock_offset;
+SELECT is(pg_temp.passed_by(current_user, call), code, 'the owner passes: ' || call) FROM (VALUES
+	('SELECT ticket.grant_role($$regress_ticket_outsider$$, $$buyer$$)', 'no error'),
+	('SELECT ticket.schedule_jobs()', 'TK017'), ('SELECT ticket.unschedule_jobs()', 'no error'),
+	('DELETE FROM ticket.ledger', 'TK009')) AS v(call, code);
+
+DROP SCHEMA evil CASCADE;
+DROP OWNED BY regress_ticket_buyer, regress_ticket_operator, regress_ticket_auditor, regress_ticket_outsider, regress_ticket_monitor;
+DROP ROLE regress_ticket_buyer, regress_ticket_operator, regress_ticket_auditor, regress_ticket_outsider, regress_ticket_monitor;
+SELECT is((SELECT string_agg(invariant, ', ') FROM ticket.verify() WHERE NOT ok), NULL, 'every invariant holds');
+SELECT * FROM finish();

@@ -1,0 +1,80 @@
+-- ticket.user_claim: who calls is what the session was authenticated for.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+
+SELECT ticket.queue_create('claim') AS q, pg_temp.sale(price => 1) AS p \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{1}', 'claim-bob') \gset
+CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, name text, call text);
+INSERT INTO call (name, call) VALUES
+	('ticket_enqueue', format('SELECT ticket.ticket_enqueue(%s, %%L)', :q)),
+	('seat_hold', format('SELECT ticket.seat_hold(%s, $${2}$$, %%L)', :p)),
+	('seat_release', format('SELECT ticket.seat_release(%s, %%L)', :r)),
+	('point_charge', 'SELECT ticket.point_charge(%L, 1)'),
+	('point_balance', 'SELECT ticket.point_balance(%L)'),
+	('pay_reservation', format('SELECT ticket.pay_reservation(%s, %%L)', :r)),
+	('reservation_cancel', format('SELECT ticket.reservation_cancel(%s, %%L)', :r));
+SELECT is((SELECT array_agg(p.proname ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
+	AND p.proargnames @> '{user_id}'), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
+
+-- ---------- a setting ----------
+
+SET ticket.user_claim = 'claim.subject';
+SELECT pg_temp.refused(format(call, 'claim-bob'), 'TK013', name || ': no claim') FROM call ORDER BY n;
+SELECT pg_temp.refused(format(call, NULL), 'TK013', name || ': no claim, no user_id') FROM call ORDER BY n;
+SET claim.subject = '';
+SELECT pg_temp.refused(format(call, 'claim-bob'), 'TK013', name || ': an empty claim') FROM call ORDER BY n;
+SET claim.subject = 'claim-alice';
+SELECT pg_temp.refused(format(call, 'claim-bob'), 'TK013', name || ': somebody else') FROM call ORDER BY n;
+SELECT pg_temp.refused(format(call, ''), 'TK013', name || ': an empty user_id') FROM call ORDER BY n;
+SELECT pg_temp.refused(format(call, 'claim-alic'), 'TK013', name || ': part of the name') FROM call ORDER BY n;
+SELECT pg_temp.refused(format(call, NULL), 'TK005', name || ': bob''s reservation is not found') FROM call
+WHERE name IN ('seat_release', 'pay_reservation', 'reservation_cancel') ORDER BY n;
+SELECT is(ticket.point_charge('claim-alice', 7), 7::bigint, 'one''s own name may be given');
+SELECT is(ticket.point_balance(NULL), 7::bigint, 'or left out');
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{2}', NULL) \gset
+SELECT is((SELECT user_id FROM ticket.reservation WHERE reservation_id = :r), 'claim-alice', 'seat_hold is for the claim');
+SELECT is((SELECT balance FROM ticket.pay_reservation(:r, NULL)), 6::bigint, 'pay_reservation too');
+SELECT is((SELECT balance FROM ticket.reservation_cancel(:r, NULL)), 7::bigint, 'reservation_cancel too');
+SELECT count(ticket.ticket_enqueue(:q, NULL)) AS n \gset
+SELECT is((SELECT user_id FROM ticket.queue_entry WHERE queue_id = :q), 'claim-alice', 'ticket_enqueue too');
+SELECT set_config('claim.subject', repeat('x', 256), false) AS claim \gset
+SELECT pg_temp.refused(format(call, NULL), '22023', name || ': a claim too long') FROM call ORDER BY n;
+
+-- ---------- a key of a JSON object, as PostgREST has it ----------
+
+SET ticket.user_claim = 'request.jwt.claims.sub';
+SELECT pg_temp.refused('SELECT ticket.point_balance($$claim-alice$$)', 'TK013', 'no claims');
+SELECT pg_temp.refused('SELECT ticket.point_balance($$claim-alice$$) FROM set_config($$request.jwt.claims$$, ' || quote_literal(claims) || ', true)',
+	'TK013', 'claims without it: ' || claims)
+FROM unnest(ARRAY['', '{}', '{"sub": null}', '{"role": "claim-alice"}', '{"claims": {"sub": "claim-alice"}}', '["sub"]', '"sub"']) AS claims;
+SELECT ok(pg_temp.refusal('SELECT ticket.point_balance($$claim-alice$$) FROM set_config($$request.jwt.claims$$, $${"sub$$, true)')
+	IN ('TK013', '22P02'), 'claims that are not JSON');
+SET request.jwt.claims = '{"role": "web", "sub": "claim-alice", "aud": ["sub"]}';
+SELECT is(ticket.point_balance(NULL), 7::bigint, 'the claim is the user');
+SELECT is(ticket.point_balance('claim-alice'), 7::bigint, 'who may be named');
+SELECT pg_temp.refused('SELECT ticket.point_balance($$claim-bob$$)', 'TK013', 'nobody else');
+SET request.jwt.claims = '{"sub": "claim-\u0061lice"}';
+SELECT is(ticket.point_balance('claim-alice'), 7::bigint, 'however it is written');
+SELECT set_config('request.jwt.claims.sub', 'claim-carol', false) AS claim \gset
+SELECT is(ticket.point_balance('claim-carol'), 0::bigint, 'a setting of the whole name comes first');
+
+-- ---------- whose setting it is ----------
+
+CREATE ROLE regress_ticket_claim;
+SELECT ticket.grant_role('regress_ticket_claim', 'buyer') AS granted \gset
+SET ROLE regress_ticket_claim;
+SET ticket.user_claim = '';
+SELECT :'LAST_ERROR_SQLSTATE' AS unset \gset
+SELECT set_config('ticket.clock_offset', '1h', false) AS offset \gset
+SELECT :'LAST_ERROR_SQLSTATE' AS moved \gset
+RESET ROLE;
+SELECT is(:'unset'::text, '42501', 'a buyer cannot unset it');
+SELECT is(:'moved'::text, '42501', 'nor move the clock');
+RESET ticket.user_claim;
+DROP OWNED BY regress_ticket_claim;
+DROP ROLE regress_ticket_claim;
+SELECT is(ticket.point_balance('claim-bob'), 0::bigint, 'without it user_id is what the caller says');
+
+SELECT * FROM finish();

@@ -1,0 +1,201 @@
+-- verify(): a small sale is in order; each invariant, broken by hand with
+-- triggers and constraints out of the way, is found, and no other.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+
+-- The invariants that do not hold, with how often.
+CREATE FUNCTION pg_temp.broken() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s: %s', v.invariant, v.violations), ', ')
+	FROM ticket.verify() WITH ORDINALITY AS v(invariant, ok, violations, detail, n)
+	WHERE NOT v.ok OR v.violations <> 0 OR coalesce(v.detail, '') <> '' $$;
+
+-- A line of pgTAP for the statements, which are undone again.
+CREATE FUNCTION pg_temp.breaks(statements text, expected text, description text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	found text;
+BEGIN
+	BEGIN
+		SET LOCAL session_replication_role = replica;
+		EXECUTE statements;
+		found := pg_temp.broken();
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN
+		NULL;
+	END;
+	RETURN is(found, expected, description);
+END $$;
+
+-- What other tests have left
+SET ticket.clock_offset = '10d';
+SELECT count(ticket.seat_hold_expire()) AS n, count(ticket.ticket_expire()) AS m \gset
+RESET ticket.clock_offset;
+
+-- The sale: a has paid, holds and has released; b has cancelled; c waits, d too.
+SELECT ticket.queue_create('verify', capacity => 2, idle_ttl => '1 day') AS q \gset
+SELECT pg_temp.sale(price => 10, queue_id => :q) AS p, pg_temp.sale(price => 10) AS p2 \gset
+SELECT token AS a FROM ticket.ticket_enqueue(:q, 'verify-a') \gset
+SELECT token AS b FROM ticket.ticket_enqueue(:q, 'verify-b') \gset
+SELECT token AS c FROM ticket.ticket_enqueue(:q, 'verify-c') \gset
+SELECT token AS d FROM ticket.ticket_enqueue(:q, 'verify-d') \gset
+SELECT ticket.point_charge('verify-a', 100) AS balance, ticket.point_charge('verify-b', 100) AS balance \gset
+SELECT reservation_id AS paid FROM ticket.seat_hold(:p, '{1,2}', 'verify-a', :'a') \gset
+SELECT reservation_id AS held FROM ticket.seat_hold(:p2, '{3,4}', 'verify-a') \gset
+SELECT reservation_id AS released FROM ticket.seat_hold(:p2, '{5}', 'verify-a') \gset
+SELECT reservation_id AS cancelled FROM ticket.seat_hold(:p2, '{6}', 'verify-b') \gset
+SELECT payment_id AS payment FROM ticket.pay_reservation(:paid, 'verify-a') \gset
+SELECT payment_id AS refunded FROM ticket.pay_reservation(:cancelled, 'verify-b') \gset
+SELECT ticket.seat_release(:released, 'verify-a') AS done, count(ticket.reservation_cancel(:cancelled, 'verify-b')) AS n \gset
+
+SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
+	'a seat has one live reservation and its state', 'a live reservation has all its seats', 'sold and held seats fit the house',
+	'users stay within their limit', 'a balance is the sum of its ledger', 'no balance is negative',
+	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
+	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
+	'shared memory agrees with the tables', 'nothing is orphaned'], 'every invariant is looked at');
+SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
+SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
+SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
+
+-- ---------- seats ----------
+
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat s SET status = 'held', reservation_id = r.reservation_id, held_until = r.expires_at
+	FROM ticket.reservation r WHERE r.reservation_id = %s AND s.performance_id = %s AND s.seat_id = 7$$, :held, :p2),
+	'a seat has one live reservation and its state: 1', 'a seat held for a reservation that has not got it');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'sold', reservation_id = -1, held_until = NULL
+	WHERE performance_id = %s AND seat_id = 7$$, :p2),
+	'a seat has one live reservation and its state: 1', 'a seat sold to nobody');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'sold', reservation_id = %s WHERE performance_id = %s AND seat_id = 5$$, :released, :p2),
+	'a seat has one live reservation and its state: 1', 'a seat sold to a reservation that has ended');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'held', held_until = now() WHERE reservation_id = %s$$, :paid),
+	'a seat has one live reservation and its state: 2', 'paid, but only held');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'sold', held_until = NULL WHERE reservation_id = %s$$, :held),
+	'a seat has one live reservation and its state: 2', 'sold, but only held');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET held_until = held_until + interval '1 s' WHERE reservation_id = %s$$, :held),
+	'a seat has one live reservation and its state: 2', 'held longer than its reservation');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'free', reservation_id = NULL, held_until = NULL WHERE performance_id = %s AND seat_id = 3$$, :p2),
+	'a live reservation has all its seats: 1', 'held, but free');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %1$s AND seat_id = 2;
+	UPDATE ticket.performance SET seat_count = 9 WHERE performance_id = %1$s$$, :p),
+	'a live reservation has all its seats: 1', 'sold, and not there');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at)
+	SELECT performance_id, 'verify-b', seat_ids, prices, amount, status, created_at, expires_at
+	FROM ticket.reservation WHERE reservation_id = %s$$, :held),
+	'a live reservation has all its seats: 2', 'two live reservations of the same seats');
+SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET seat_count = seat_count - 1 WHERE performance_id = %s$$, :p),
+	'sold and held seats fit the house: 1', 'more seats than the house has');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %s AND seat_id = 10$$, :p),
+	'sold and held seats fit the house: 1', 'fewer seats than the house has');
+SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET max_seats_per_user = 1 WHERE performance_id IN (%s, %s)$$, :p, :p2),
+	'users stay within their limit: 2', 'more seats than a user may have');
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET expires_at = ticket.clock() - interval '10 minutes' WHERE reservation_id = %1$s;
+	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s$$, :held),
+	'no hold outlives its end: 1', 'a hold long over');
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET expires_at = ticket.clock() - interval '4 minutes' WHERE reservation_id = %1$s;
+	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s$$, :held),
+	NULL, 'a hold just over is within the grace');
+
+-- ---------- money ----------
+
+SELECT pg_temp.breaks($$UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a'$$,
+	'a balance is the sum of its ledger: 1', 'points from nowhere');
+SELECT pg_temp.breaks($$DELETE FROM ticket.account WHERE user_id = 'verify-a'$$,
+	'a balance is the sum of its ledger: 1', 'an account gone');
+SELECT pg_temp.breaks($$INSERT INTO ticket.account (user_id, balance) VALUES ('verify-z', 1)$$,
+	'a balance is the sum of its ledger: 1', 'an account without a ledger');
+SELECT pg_temp.breaks($$DELETE FROM ticket.ledger WHERE user_id = 'verify-a' AND kind = 'charge'$$,
+	'a balance is the sum of its ledger: 1', 'a charge gone from the ledger');
+SELECT pg_temp.breaks($$ALTER TABLE ticket.account DROP CONSTRAINT account_balance;
+	ALTER TABLE ticket.ledger DROP CONSTRAINT ledger_sign;
+	INSERT INTO ticket.ledger (user_id, kind, amount, balance, created_at) VALUES ('verify-a', 'charge', -81, 0, now());
+	UPDATE ticket.account SET balance = -1 WHERE user_id = 'verify-a'$$,
+	'no balance is negative: 1', 'less than nothing');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET paid_at = NULL WHERE payment_id = %s$$, :payment),
+	'a paid reservation has one captured payment: 1', 'paid without a payment');
+SELECT pg_temp.breaks(format($$DROP INDEX ticket.payment_captured;
+	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at) VALUES (%s, 'verify-a', 'card', 'captured', 0, now())$$, :paid),
+	'a paid reservation has one captured payment: 1', 'paid twice');
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET amount = amount - 1 WHERE reservation_id = %s$$, :paid),
+	'a paid reservation has one captured payment: 1', 'paid more than it costs');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at)
+	VALUES (%s, 'verify-a', 'card', 'captured', 5, now())$$, :released),
+	'a paid reservation has one captured payment: 1', 'money for what was released');
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
+	UPDATE ticket.payment SET refunded = amount + 1, provider = 'card' WHERE payment_id = %s$$, :refunded),
+	'refunds do not exceed captures: 1', 'more refunded than paid');
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
+	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, refunded) VALUES (%s, 'verify-a', 'card', 'captured', 0, -1)$$, :released),
+	'refunds do not exceed captures: 1', 'less refunded than nothing');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET amount = amount + 1 WHERE payment_id = %s;
+	UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a'$$, :payment),
+	'every payment is in the ledger: 1', 'less taken than paid');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s;
+	UPDATE ticket.account SET balance = balance + 20 WHERE user_id = 'verify-a'$$, :payment),
+	'every payment is in the ledger: 1', 'nothing taken');
+
+-- ---------- ends ----------
+
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.reservation DROP CONSTRAINT reservation_live, DROP CONSTRAINT reservation_seats;
+	UPDATE ticket.reservation SET ended_at = NULL, seat_ids = '{}', prices = '{}' WHERE reservation_id = %s$$, :released),
+	'final states are final: 1', 'released without an end');
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.reservation DROP CONSTRAINT reservation_live;
+	INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at, ended_at)
+	SELECT performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at, now()
+	FROM ticket.reservation WHERE reservation_id = %s$$, :held),
+	'final states are final: 1', 'held after its end');
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.queue_entry DROP CONSTRAINT queue_entry_live;
+	UPDATE ticket.queue_entry SET ended_at = NULL WHERE queue_id = %s AND status = 'finished'$$, :q),
+	'final states are final: 1', 'a finished ticket without an end');
+
+-- ---------- waiting room ----------
+
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 0 WHERE queue_id = %s$$, :q),
+	'active tickets fit the capacity: 1', 'more active than there is room');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 0, mode = 'passthrough' WHERE queue_id = %s$$, :q),
+	NULL, 'passthrough has no capacity');
+SELECT pg_temp.breaks(format($$DROP INDEX ticket.queue_entry_live_user;
+	UPDATE ticket.queue_entry SET user_id = 'verify-c' WHERE queue_id = %s AND user_id = 'verify-d'$$, :q),
+	'one live ticket per user and queue: 1', 'two live tickets');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET status = 'left', ended_at = now() WHERE queue_id = %s AND user_id = 'verify-c'$$, :q),
+	'shared memory agrees with the tables: 1', 'one who waits, but only in memory');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET status = 'expired', ended_at = now() WHERE queue_id = %s AND status = 'active'$$, :q),
+	'shared memory agrees with the tables: 1', 'one who is active, but only in memory');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 3 WHERE queue_id = %1$s;
+	INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at)
+	VALUES (%1$s, 1000, 'verify-z', 1, 'waiting', now())$$, :q),
+	'shared memory agrees with the tables: 1', 'one who waits, but not in memory');
+
+-- ---------- orphans ----------
+
+SELECT pg_temp.breaks($$INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at)
+	VALUES (4194303, 1, 'verify-z', 1, 'waiting', now())$$, 'nothing is orphaned: 1', 'a ticket without a queue');
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET performance_id = -1 WHERE reservation_id = %s$$, :released),
+	'nothing is orphaned: 1', 'a reservation without a performance');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET section_id = (SELECT section_id FROM ticket.section WHERE performance_id = %s)
+	WHERE performance_id = %s AND seat_id = 10$$, :p2, :p), 'nothing is orphaned: 1', 'a seat of another performance''s section');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET reservation_id = -1 WHERE payment_id = %s$$, :refunded),
+	'nothing is orphaned: 1', 'a payment without a reservation');
+SELECT pg_temp.breaks($$INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)
+	VALUES ('verify-a', 'payment', 0, 0, -1, now())$$, 'nothing is orphaned: 1', 'a movement without a payment');
+
+-- ---------- what it says ----------
+
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'free', reservation_id = NULL, held_until = NULL WHERE performance_id = %s AND seat_id = 3;
+	UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a'$$, :p2),
+	'a live reservation has all its seats: 1, a balance is the sum of its ledger: 1', 'two at once');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a';
+SELECT detail AS said FROM ticket.verify() WHERE NOT ok \gset
+ROLLBACK;
+SELECT is(:'said'::text, 'user verify-a has 81, the ledger says 80', 'it names what it has found');
+SET ticket.clock_offset = '10min';
+SELECT is((SELECT format('%s %s', ok, violations) FROM ticket.verify() WHERE invariant = 'no hold outlives its end'), 'f 1',
+	'a hold five minutes over has outlived its end');
+SELECT is((SELECT format('%s %s', ok, violations) FROM ticket.verify('1 hour') WHERE invariant = 'no hold outlives its end'), 't 0',
+	'with a longer grace it has not');
+RESET ticket.clock_offset;
+SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
+
+SELECT * FROM finish();
