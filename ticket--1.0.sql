@@ -866,7 +866,7 @@ CREATE FUNCTION ticket.verify(
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	-- Whole tables are compared: also with no statistics that must not be done row by row.
 	SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on
-	SET enable_sort = on SET enable_hashagg = on SET enable_material = on AS $$
+	SET enable_sort = on SET enable_hashagg = on SET enable_material = on SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	t timestamptz;
