@@ -980,7 +980,7 @@ BEGIN
 			(coalesce(e.waiting, 0), coalesce(e.active, 0), coalesce(e.active, 0))
 		UNION ALL
 		SELECT 15, format('ticket %s: no queue %s', e.place, e.queue_id) FROM ticket.queue_entry e
-		WHERE NOT EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = e.queue_id)
+		WHERE e.ended_at IS NULL AND NOT EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = e.queue_id)
 		UNION ALL
 		SELECT 15, format('reservation %s: no performance %s', r.reservation_id, r.performance_id) FROM ticket.reservation r
 		WHERE NOT EXISTS (SELECT FROM ticket.performance p WHERE p.performance_id = r.performance_id)
@@ -1037,6 +1037,7 @@ CREATE FUNCTION ticket.grant_role(role name, part text) RETURNS void
 DECLARE
 	item record;
 BEGIN
+	PERFORM ticket.check_argument(role IS NOT NULL, 'role must not be NULL');
 	PERFORM ticket.check_found(EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role),
 		format('there is no role %I', role));
 	PERFORM ticket.check_argument(part IN (SELECT p.part FROM ticket.permission p),
@@ -1072,5 +1073,10 @@ BEGIN
 		ORDER BY c.oid
 	LOOP
 		PERFORM pg_catalog.pg_extension_config_dump(relation, '');
+	END LOOP;
+	FOR relation IN
+		SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind = 'S'
+	LOOP
+		EXECUTE format('COMMENT ON SEQUENCE %s IS %L', relation, 'Numbers that the table''s rows are given');
 	END LOOP;
 END $$;

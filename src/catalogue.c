@@ -36,11 +36,14 @@ static HTAB *performances = NULL;
 static HTAB *sections = NULL;
 static bool valid = false;
 
+/* The tables it was filled from, to know their invalidations by. */
+static Oid performance_oid = InvalidOid;
+static Oid section_oid = InvalidOid;
+
 static void
 catalogue_forget(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || !valid || relid == relation_oid_known(REL_PERFORMANCE) ||
-		relid == relation_oid_known(REL_SECTION))
+	if (relid == InvalidOid || relid == performance_oid || relid == section_oid)
 		valid = false;
 }
 
@@ -71,9 +74,8 @@ ensure_caches(void)
 	performances = sections = NULL;
 	performances = make_cache("ticket performances", sizeof(Performance));
 	sections = make_cache("ticket sections", sizeof(SectionPrice));
-	/* The callback knows them by number, so the numbers must be known. */
-	(void) relation_oid(REL_PERFORMANCE);
-	(void) relation_oid(REL_SECTION);
+	performance_oid = relation_oid(REL_PERFORMANCE);
+	section_oid = relation_oid(REL_SECTION);
 	valid = true;
 }
 

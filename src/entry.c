@@ -90,7 +90,8 @@ view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
 
 	view->status = "waiting";
 	view->live = true;
-	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place);
+	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
+					 pending_shift(queue, view->token.place);
 	view->poll_us = poll_after(view->position, config->idle_ttl);
 	view->wait_us = -1;
 	if (config->mode != MODE_PAUSED)

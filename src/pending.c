@@ -195,6 +195,29 @@ pending_credit(const Queue *queue)
 	return credit;
 }
 
+/*
+ * How this transaction's own changes will move a place back in the line: who
+ * joins before it, less who leaves.
+ */
+int64
+pending_shift(const Queue *queue, int64 place)
+{
+	int64 shift = 0;
+
+	for (int i = 0; i < n_changes; i++)
+	{
+		const Change *change = &changes[i];
+
+		if (change->slot != queue_slot(queue) || change->place >= place)
+			continue;
+		if (change->kind == CHANGE_JOIN)
+			shift++;
+		else if (change->kind == CHANGE_PROMOTE || (change->kind == CHANGE_END && !change->counted))
+			shift--;
+	}
+	return shift;
+}
+
 void
 pending_new_queue(int64 queue_id, const QueueConfig *config)
 {

@@ -24,6 +24,7 @@ extern void pending_admit(Queue *queue, int64 place, TimestampTz expires_at);
 extern void pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit);
 extern void pending_end(Queue *queue, int64 place, bool was_active);
 extern int64 pending_credit(const Queue *queue);
+extern int64 pending_shift(const Queue *queue, int64 place);
 extern void pending_undo_last(void);
 extern void pending_retract(int n_last, const int64 *keep, int n_keep);
 

@@ -70,13 +70,6 @@ relation_oid(TicketRelation which)
 	return relation_cache[which];
 }
 
-/* The same, or InvalidOid if it has not been asked for yet. */
-Oid
-relation_oid_known(TicketRelation which)
-{
-	return relation_cache[which];
-}
-
 /* The owner of the tables, whom our statements run as. */
 Oid
 relation_owner(void)

@@ -105,7 +105,6 @@ enum
 
 extern void relation_init(void);
 extern Oid relation_oid(TicketRelation which);
-extern Oid relation_oid_known(TicketRelation which);
 extern Oid relation_owner(void);
 
 /* A scan of a table by the first keys of one of its indexes. */
