@@ -44,6 +44,8 @@ typedef struct Change
 	QueueConfig *config;
 } Change;
 
+#define MAX_SHIFT_CHANGES 1000
+
 static Change *changes = NULL;
 static int n_changes = 0;
 static int max_changes = 0;
@@ -197,14 +199,15 @@ pending_credit(const Queue *queue)
 
 /*
  * How this transaction's own changes will move a place back in the line: who
- * joins before it, less who leaves.
+ * joins before it, less who leaves.  Not counted in a transaction of many
+ * changes, as the queue is locked meanwhile.
  */
 int64
 pending_shift(const Queue *queue, int64 place)
 {
 	int64 shift = 0;
 
-	for (int i = 0; i < n_changes; i++)
+	for (int i = 0; i < n_changes && n_changes <= MAX_SHIFT_CHANGES; i++)
 	{
 		const Change *change = &changes[i];
 
