@@ -366,6 +366,8 @@ COMMENT ON FUNCTION ticket.queue_follow() IS
 	'Trigger: changes of queues reach shared memory when they commit';
 CREATE TRIGGER queue_follow AFTER INSERT OR UPDATE OR DELETE ON ticket.queue
 	FOR EACH ROW EXECUTE FUNCTION ticket.queue_follow();
+CREATE TRIGGER queue_load BEFORE DELETE ON ticket.queue
+	FOR EACH STATEMENT EXECUTE FUNCTION ticket.queue_follow();
 CREATE TRIGGER queue_follow_truncate AFTER TRUNCATE ON ticket.queue
 	FOR EACH STATEMENT EXECUTE FUNCTION ticket.queue_follow();
 

@@ -1,7 +1,7 @@
 /*
  * calls.c
  *		Makes one call over and over on several connections at once and prints
- *		how many were answered in a second.
+ *		how many were answered in a second, and in all.
  *
  *	calls [-c CLIENTS] [-t SECONDS] [-e SQLSTATE] [-p QUERY] STATEMENT
  *
@@ -134,7 +134,7 @@ read_arguments(const char *query)
 	PQfinish(conn);
 }
 
-static double
+static void
 run_clients(void)
 {
 	Answered *answered = mmap(NULL, clients * sizeof(Answered), PROT_READ | PROT_WRITE,
@@ -144,6 +144,7 @@ run_clients(void)
 	int status;
 	int failed = 0;
 	double rate = 0;
+	int64_t calls = 0;
 	char byte;
 
 	if (answered == MAP_FAILED || pipe(ready) != 0 || pipe(start) != 0)
@@ -171,8 +172,11 @@ run_clients(void)
 	if (failed)
 		exit(1);
 	for (int i = 0; i < clients; i++)
+	{
 		rate += answered[i].calls / answered[i].seconds;
-	return rate;
+		calls += answered[i].calls;
+	}
+	printf("%.0f %lld\n", rate, (long long) calls);
 }
 
 int
@@ -210,6 +214,6 @@ main(int argc, char **argv)
 	statement = argv[optind];
 	if (query)
 		read_arguments(query);
-	printf("%.0f\n", run_clients());
+	run_clients();
 	return 0;
 }

@@ -272,6 +272,40 @@ line_find(const Line *line, LinePool *pool, int64_t place, LineState *state)
 	return &page->cell[CELL_NO(place)];
 }
 
+/*
+ * Ends a place that is expected to wait or to be active.  If it is in another
+ * state, the change that brings it there is still to come: see line.h.
+ */
+uint32_t
+line_end(Line *line, LinePool *pool, int64_t place, LineState expected, bool *dropped)
+{
+	LineState state;
+
+	*dropped = false;
+	if (line_lacks_page(line, place))
+		return LINE_NO_PAGE;
+	(void) line_find(line, pool, place, &state);
+	if (state == expected)
+	{
+		*dropped = true;
+		return line_drop(line, pool, place);
+	}
+	line_set(line, pool, place, LINE_GONE, LINE_ENDED_EARLY);
+	return LINE_NO_PAGE;
+}
+
+bool
+line_ended_early(const Line *line, LinePool *pool, int64_t place)
+{
+	uint32_t at;
+	LineState state;
+
+	if (!line_locate(line, place, &at))
+		return false;
+	return line_find(line, pool, place, &state) == NULL &&
+		   pool->pages[line_entries(line)[at].page].cell[CELL_NO(place)].time == LINE_ENDED_EARLY;
+}
+
 /* How many wait before this place, plus one. */
 int64_t
 line_rank(const Line *line, const LinePool *pool, int64_t place)

@@ -31,6 +31,7 @@
 #define LINE_PAGE_WORDS (LINE_PAGE_PLACES / 64)
 #define LINE_MAX_PLACE ((INT64_C(1) << 38) - 1)
 #define LINE_NO_PAGE UINT32_MAX
+#define LINE_ENDED_EARLY INT64_MIN /* time of a cell */
 
 typedef struct LineCell
 {
@@ -97,6 +98,15 @@ extern void line_add_page(Line *line, LinePool *pool, int64_t place, uint32_t pa
 extern void line_take(Line *line, LinePool *pool, int64_t place, uint64_t secret);
 extern uint32_t line_drop(Line *line, LinePool *pool, int64_t place);
 extern uint32_t line_pop_page(Line *line);
+
+/*
+ * The end of a place may be told before its beginning or its promotion, as
+ * those who tell are not always in step: line_end() then only marks it, and
+ * whoever comes late finds line_ended_early() and drops it.
+ */
+extern uint32_t line_end(Line *line, LinePool *pool, int64_t place, LineState expected,
+						 bool *dropped);
+extern bool line_ended_early(const Line *line, LinePool *pool, int64_t place);
 
 /* Changing the state of a place that is taken. */
 extern void line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t time);

@@ -256,6 +256,12 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "queue_follow() was not called by trigger manager");
 	memory_require();
+	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
+	{
+		/* Of a DELETE: whether tickets live must be known before rows go. */
+		queues_ready();
+		return PointerGetDatum(NULL);
+	}
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		pending_stale();
@@ -270,6 +276,8 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : trigger->tg_trigslot;
 	queue_id = read_config(row, &config);
+	/* Rows show before callbacks run: so that the last change is applied last. */
+	class_lock(LOCK_CLASS_CONFIG, (uint32) queue_id, 0, false, true);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		pending_new_queue(queue_id, &config);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))

@@ -363,22 +363,49 @@ queue_take_place(Queue *queue, int64 place, uint64 secret)
 	return place;
 }
 
+static void
+give_page(uint32 page)
+{
+	if (page == LINE_NO_PAGE)
+		return;
+	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
+	line_pool_give(pool, page);
+	LWLockRelease(&locks[POOL_LOCK].lock);
+}
+
 void
 queue_drop_place(Queue *queue, int64 place)
 {
 	Line *line = queue_line(queue);
-	uint32 page;
 
 	if (line_lacks_page(line, place))
 		return;
-	page = line_drop(line, pool, place);
+	give_page(line_drop(line, pool, place));
 	pg_atomic_fetch_sub_u64(&memory->places, 1);
-	if (page != LINE_NO_PAGE)
-	{
-		LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
-		line_pool_give(pool, page);
-		LWLockRelease(&locks[POOL_LOCK].lock);
-	}
+}
+
+/*
+ * Applies that a place waits or is active; if its end has been applied before,
+ * that was all.
+ */
+void
+queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time)
+{
+	if (line_ended_early(queue_line(queue), pool, place))
+		queue_drop_place(queue, place);
+	else
+		line_set(queue_line(queue), pool, place, state, time);
+}
+
+/* Applies the end of a place, perhaps before what led to `expected`. */
+void
+queue_end_place(Queue *queue, int64 place, LineState expected)
+{
+	bool dropped;
+
+	give_page(line_end(queue_line(queue), pool, place, expected, &dropped));
+	if (dropped)
+		pg_atomic_fetch_sub_u64(&memory->places, 1);
 }
 
 /* ---------- capacity, rate, outflow ---------- */

@@ -116,6 +116,8 @@ extern Queue *memory_queue(int slot);
 /* With the queue lock held exclusively. */
 extern int64 queue_take_place(Queue *queue, int64 place, uint64 secret);
 extern void queue_drop_place(Queue *queue, int64 place);
+extern void queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time);
+extern void queue_end_place(Queue *queue, int64 place, LineState expected);
 extern void queue_refill(Queue *queue, TimestampTz now);
 extern int64 queue_room(const Queue *queue, int64 credit);
 extern bool queue_is_open(const Queue *queue, TimestampTz now);

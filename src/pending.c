@@ -311,25 +311,23 @@ pending_wake(TimestampTz due)
 static TimestampTz
 apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
 {
-	Line *line = queue_line(queue);
-
 	switch (change->kind)
 	{
 		case CHANGE_JOIN:
-			line_set(line, memory_pool(), change->place, LINE_WAITING, change->time);
+			queue_set_place(queue, change->place, LINE_WAITING, change->time);
 			queue->entered++;
 			return change->time + queue->config.idle_ttl;
 		case CHANGE_ADMIT:
 			queue->entered++;
 			/* FALLTHROUGH */
 		case CHANGE_PROMOTE:
-			line_set(line, memory_pool(), change->place, LINE_ACTIVE, change->time);
+			queue_set_place(queue, change->place, LINE_ACTIVE, change->time);
 			if (!change->counted)
 				queue->active++;
 			(*promoted)++;
 			return change->time;
 		case CHANGE_END:
-			queue_drop_place(queue, change->place);
+			queue_end_place(queue, change->place, change->counted ? LINE_ACTIVE : LINE_WAITING);
 			if (change->counted)
 				queue->active--;
 			queue->ended++;
@@ -536,6 +534,16 @@ leave_queues(void)
 	n_changes = max_changes = n_touched = max_touched = 0;
 }
 
+/* Waking the runner alone is no change: it would wake by itself, if later. */
+static bool
+changes_of_rooms(void)
+{
+	for (int i = 0; i < n_changes; i++)
+		if (changes[i].kind != CHANGE_WAKE)
+			return true;
+	return false;
+}
+
 static void
 pending_xact(XactEvent event, void *arg)
 {
@@ -560,11 +568,14 @@ pending_xact(XactEvent event, void *arg)
 			}
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (n_changes > 0)
+			if (changes_of_rooms())
 				ticket_error(ERROR_TWO_PHASE_REFUSED,
 							 "COMMIT PREPARED runs in another session, which does not have the changes.",
 							 "Use an ordinary COMMIT.",
 							 "cannot PREPARE a transaction that has changed a waiting room");
+			break;
+		case XACT_EVENT_PREPARE:
+			leave_queues();
 			break;
 		default:
 			break;
