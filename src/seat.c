@@ -19,6 +19,7 @@
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "load.h"
+#include "miscadmin.h"
 #include "memory.h"
 #include "pending.h"
 #include "plan.h"
@@ -34,6 +35,10 @@ PG_FUNCTION_INFO_V1(ticket_seat_hold);
 
 /* Seats named in the DETAIL of a refusal, at most. */
 #define MAX_SEATS_NAMED 20
+
+/* How long the locks of a transaction that has just ended may linger. */
+#define RELEASE_TRIES 40
+#define RELEASE_PAUSE_US 500
 
 static AnswerType hold_answer = {
 	4,
@@ -55,6 +60,7 @@ typedef struct HoldRequest
 	Token token; /* place 0: none */
 	int n_former; /* holds on these seats that are over */
 	int64 *former;
+	bool waited; /* for another call of the user */
 } HoldRequest;
 
 /* ---------- may this user buy now? ---------- */
@@ -225,20 +231,43 @@ check_seats(HoldRequest *request, TimestampTz now)
 
 /* Serialises the holds of one user, whose seats are counted next. */
 static void
-lock_user(const HoldRequest *request)
+lock_user(HoldRequest *request)
 {
+	uint32 performance = (uint32) request->performance.performance_id;
 	uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
 							 VARSIZE_ANY_EXHDR(request->user));
 
-	class_lock(LOCK_CLASS_USER, hash, (uint32) request->performance.performance_id, false, true);
+	request->waited = !class_lock(LOCK_CLASS_USER, hash, performance, false, false);
+	if (request->waited)
+		class_lock(LOCK_CLASS_USER, hash, performance, false, true);
+}
+
+/*
+ * A transaction that ends lets go of its locks one after another.  When we had
+ * to wait for another call of the user, whose seats may be the same ones, its
+ * seat locks are given a moment to follow.
+ */
+static bool
+lock_seat(const HoldRequest *request, int32 seat)
+{
+	uint32 performance = (uint32) request->performance.performance_id;
+	int tries = request->waited ? RELEASE_TRIES : 1;
+
+	while (!class_lock(LOCK_CLASS_SEAT, performance, (uint32) seat, false, false))
+	{
+		if (--tries == 0)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(RELEASE_PAUSE_US);
+	}
+	return true;
 }
 
 static void
 lock_seats(const HoldRequest *request)
 {
 	for (int i = 0; i < request->n_seats; i++)
-		if (!class_lock(LOCK_CLASS_SEAT, (uint32) request->performance.performance_id,
-						(uint32) request->seat[i], false, false))
+		if (!lock_seat(request, request->seat[i]))
 			seats_unavailable(psprintf("Seat %d is being taken right now.", request->seat[i]));
 }
 
