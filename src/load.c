@@ -238,7 +238,8 @@ queues_ready(void)
 /* ---------- following changes made by hand ---------- */
 
 /*
- * Trigger of ticket.queue, after each row and after TRUNCATE.
+ * Trigger of ticket.queue: after each row, after TRUNCATE, and before a DELETE
+ * statement, so that what lives is known while the rows are still there.
  *
  * Settings reach shared memory at commit; a new queue takes its slot now, so
  * that a full memory is told to who creates it (TK004).  A queue with live
