@@ -60,7 +60,9 @@ else
 
 EXTENSION = ticket
 MODULE_big = ticket
-DATA = $(wildcard ticket--*.sql)
+# What CREATE EXTENSION runs is joined from these, in this order
+SQL = start queue catalogue seat list money outbox run stats verify grant
+DATA_built = ticket--1.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
 # The server's headers aren't held to our warnings: they come as system headers.
@@ -84,6 +86,9 @@ ifeq (,$(wildcard $(PGXS)))
 $(error no PostgreSQL to build against ($(PG_CONFIG): $(PGXS)); scripts/install-deps installs it)
 endif
 include $(PGXS)
+
+ticket--1.0.sql: $(SQL:%=schema/%.sql)
+	cat $^ >$@
 
 # Few and small files: a changed header rebuilds them all
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) Makefile

@@ -3,7 +3,7 @@
  *		The extension's tables as C sees them: their numbers, their columns,
  *		and reading a row by its index without the executor.
  *
- * The column numbers follow ticket--1.0.sql; test/sql/schema.sql compares them.
+ * The column numbers follow those of schema/; test/sql/schema.sql compares them.
  */
 #ifndef TICKET_RELATION_H
 #define TICKET_RELATION_H

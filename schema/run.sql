@@ -1,0 +1,63 @@
+/*
+ * run.sql
+ *		The clock of the sale and its jobs.
+ */
+
+CREATE PROCEDURE ticket.run(duration interval DEFAULT '1 minute')
+	LANGUAGE c AS 'MODULE_PATHNAME', 'ticket_run';
+COMMENT ON PROCEDURE ticket.run(interval) IS
+	'Runs the clock of the sale for that long: promotes and tidies the moment it is due. One per database; a second returns at once';
+
+CREATE FUNCTION ticket.tick(OUT promoted int, OUT expired_tickets int, OUT expired_holds int)
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_tick';
+COMMENT ON FUNCTION ticket.tick() IS
+	'One round of what run does, for those with a scheduler of their own';
+
+/*
+ * pg_cron lives in one database of the server.  There its jobs can be made
+ * from here; for another database its function schedule_in_database has to be
+ * called over there, so all we can do is say how.
+ */
+CREATE FUNCTION ticket.schedule_jobs() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	home text := current_setting('cron.database_name', true);
+	name text := format('ticket run in %s', current_database());
+	job bigint;
+BEGIN
+	IF home IS NULL THEN
+		PERFORM ticket.raise_error('scheduler_missing', 'pg_cron is not loaded',
+			hint => 'Install it, add pg_cron to shared_preload_libraries and restart the server; or call ticket.tick() from a scheduler of your own.');
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+		PERFORM ticket.raise_error('scheduler_missing', 'pg_cron is not in this database',
+			format('cron.database_name is "%s", this is "%s".', home, current_database()),
+			CASE WHEN home = current_database() THEN 'CREATE EXTENSION pg_cron;'
+				ELSE format('In database "%s": SELECT cron.schedule_in_database(%L, ''* * * * *'', ''CALL ticket.run()'', %L);',
+					home, name, current_database()) END);
+	END IF;
+	EXECUTE 'SELECT cron.schedule($1, ''* * * * *'', ''CALL ticket.run()'')' INTO job USING name;
+	EXECUTE 'SELECT cron.schedule($1, ''17 * * * *'', $2)' USING name || ' (purge)',
+		$purge$DELETE FROM cron.job_run_details WHERE command = 'CALL ticket.run()' AND end_time < now() - interval '1 day'$purge$;
+	RETURN job;
+END $$;
+COMMENT ON FUNCTION ticket.schedule_jobs() IS
+	'Registers run with pg_cron, once a minute, and an hourly purge of its log; returns the number of the job. Calling it again changes nothing';
+
+CREATE FUNCTION ticket.unschedule_jobs() RETURNS int
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	name text := format('ticket run in %s', current_database());
+	n int;
+BEGIN
+	IF to_regclass('cron.job') IS NULL THEN
+		RETURN 0;
+	END IF;
+	EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job j WHERE j.jobname IN ($1, $2)'
+		INTO n USING name, name || ' (purge)';
+	RETURN n;
+END $$;
+COMMENT ON FUNCTION ticket.unschedule_jobs() IS
+	'Takes the jobs of schedule_jobs out of pg_cron; returns how many there were';
+
+SELECT ticket.permit('{operator}', 'EXECUTE', '{run,tick}');

@@ -1,0 +1,29 @@
+/*
+ * stats.sql
+ *		A sale at a glance.
+ */
+
+CREATE VIEW ticket.sale_stats AS
+SELECT p.performance_id, c.name AS concert, p.starts_at, p.seat_count AS seats,
+	n.available, n.held, n.sold, n.blocked, n.overdue
+FROM ticket.performance p
+	JOIN ticket.concert c ON c.concert_id = p.concert_id,
+	LATERAL (
+		SELECT count(*) FILTER (WHERE e.status = 'free' OR (e.status = 'held' AND e.held_until <= ticket.clock())) AS available,
+			count(*) FILTER (WHERE e.status = 'held' AND e.held_until > ticket.clock()) AS held,
+			count(*) FILTER (WHERE e.status = 'sold') AS sold,
+			count(*) FILTER (WHERE e.status = 'blocked') AS blocked,
+			count(*) FILTER (WHERE e.status = 'held' AND e.held_until <= ticket.clock()) AS overdue
+		FROM ticket.seat e WHERE e.performance_id = p.performance_id) n;
+COMMENT ON VIEW ticket.sale_stats IS 'Each performance at a glance';
+COMMENT ON COLUMN ticket.sale_stats.performance_id IS 'Number of the performance';
+COMMENT ON COLUMN ticket.sale_stats.concert IS 'Name of the concert';
+COMMENT ON COLUMN ticket.sale_stats.starts_at IS 'When it begins';
+COMMENT ON COLUMN ticket.sale_stats.seats IS 'All its seats';
+COMMENT ON COLUMN ticket.sale_stats.available IS 'Seats to be had now, those of overdue holds included';
+COMMENT ON COLUMN ticket.sale_stats.held IS 'Seats held';
+COMMENT ON COLUMN ticket.sale_stats.sold IS 'Seats sold';
+COMMENT ON COLUMN ticket.sale_stats.blocked IS 'Seats kept from sale';
+COMMENT ON COLUMN ticket.sale_stats.overdue IS 'Seats of holds that are over and not tidied yet';
+
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{sale_stats}');

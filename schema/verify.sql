@@ -1,0 +1,155 @@
+/*
+ * verify.sql
+ *		The books are checked.
+ */
+
+/*
+ * Every invariant in one statement, so in one snapshot.  Shared memory is read
+ * before and after; a queue in which something moved meanwhile is not compared,
+ * since a commit shows in the tables a moment before it shows in memory.
+ */
+CREATE FUNCTION ticket.verify(
+	grace interval DEFAULT '5 minutes',
+	OUT invariant text, OUT ok boolean, OUT violations bigint, OUT detail text
+) RETURNS SETOF record
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	-- Whole tables are compared: also with no statistics that must not be done row by row.
+	SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on
+	SET enable_sort = on SET enable_hashagg = on SET enable_material = on SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+	t timestamptz;
+	before jsonb;
+BEGIN
+	PERFORM ticket.check_argument(grace >= '0', 'grace must not be negative');
+	SELECT jsonb_object_agg(m.queue_id, m.changes) FILTER (WHERE m.in_flight = 0)
+	FROM ticket.queue_memory() m INTO before;
+	t := ticket.clock();
+
+	RETURN QUERY
+	WITH live AS MATERIALIZED (
+		SELECT r.reservation_id, r.performance_id, r.user_id, r.status, r.expires_at, s.seat_id
+		FROM ticket.reservation r, unnest(r.seat_ids) AS s(seat_id) WHERE r.ended_at IS NULL
+	), entries AS MATERIALIZED (
+		SELECT e.queue_id, count(*) FILTER (WHERE e.status = 'waiting') AS waiting,
+			count(*) FILTER (WHERE e.status = 'active') AS active,
+			count(*) FILTER (WHERE e.status = 'active' AND e.expires_at > t) AS unexpired
+		FROM ticket.queue_entry e WHERE e.ended_at IS NULL GROUP BY e.queue_id
+	), memory AS MATERIALIZED (
+		SELECT m.* FROM ticket.queue_memory() m
+		WHERE (SELECT count(*) FROM entries) >= 0 AND m.in_flight = 0
+			AND (before -> m.queue_id::text)::bigint = m.changes
+	), invariants (ord, invariant) AS (VALUES
+		(1, 'a seat has one live reservation and its state'),
+		(2, 'a live reservation has all its seats'),
+		(3, 'sold and held seats fit the house'),
+		(4, 'users stay within their limit'),
+		(5, 'a balance is the sum of its ledger'),
+		(6, 'no balance is negative'),
+		(7, 'a paid reservation has one captured payment'),
+		(8, 'refunds do not exceed captures'),
+		(9, 'every payment is in the ledger'),
+		(10, 'final states are final'),
+		(11, 'no hold outlives its end'),
+		(12, 'active tickets fit the capacity'),
+		(13, 'one live ticket per user and queue'),
+		(14, 'shared memory agrees with the tables'),
+		(15, 'nothing is orphaned')
+	), violation (ord, what) AS (
+		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
+			e.status, e.reservation_id)
+		FROM ticket.seat e LEFT JOIN live l ON l.reservation_id = e.reservation_id
+			AND l.performance_id = e.performance_id AND l.seat_id = e.seat_id
+		WHERE e.reservation_id IS NOT NULL AND (l.reservation_id IS NULL
+			OR e.status <> CASE l.status WHEN 'paid' THEN 'sold' ELSE 'held' END
+			OR (e.status = 'held' AND e.held_until <> l.expires_at))
+		UNION ALL
+		SELECT 2, format('reservation %s has performance %s seat %s, the seat has %s', l.reservation_id,
+			l.performance_id, l.seat_id, coalesce(e.reservation_id::text, e.status, 'no row'))
+		FROM live l LEFT JOIN ticket.seat e ON e.performance_id = l.performance_id AND e.seat_id = l.seat_id
+		WHERE e.reservation_id IS DISTINCT FROM l.reservation_id
+		UNION ALL
+		SELECT 3, format('performance %s has %s seats, %s taken, of %s', p.performance_id, p.seats, p.taken, p.seat_count)
+		FROM (SELECT p.performance_id, p.seat_count, coalesce(e.seats, 0) AS seats, coalesce(e.taken, 0) AS taken
+			FROM ticket.performance p LEFT JOIN (
+				SELECT performance_id, count(*) AS seats, count(reservation_id) AS taken
+				FROM ticket.seat GROUP BY performance_id) e ON e.performance_id = p.performance_id) AS p
+		WHERE p.seats <> p.seat_count OR p.taken > p.seat_count
+		UNION ALL
+		SELECT 4, format('user %s has %s seats of performance %s', l.user_id, count(*), l.performance_id)
+		FROM live l JOIN ticket.performance p ON p.performance_id = l.performance_id
+		WHERE l.status = 'paid' OR l.expires_at > t
+		GROUP BY l.user_id, l.performance_id, p.max_seats_per_user
+		HAVING count(*) > p.max_seats_per_user
+		UNION ALL
+		SELECT 5, format('user %s has %s, the ledger says %s', coalesce(a.user_id, g.user_id), a.balance, g.amount)
+		FROM ticket.account a FULL JOIN (
+			SELECT user_id, sum(amount) AS amount FROM ticket.ledger GROUP BY user_id) g ON g.user_id = a.user_id
+		WHERE coalesce(a.balance, 0) <> coalesce(g.amount, 0)
+		UNION ALL
+		SELECT 6, format('user %s has %s', a.user_id, a.balance) FROM ticket.account a WHERE a.balance < 0
+		UNION ALL
+		SELECT 7, format('reservation %s is %s and has %s captured payments', r.reservation_id, r.status, coalesce(n.captured, 0))
+		FROM ticket.reservation r LEFT JOIN (
+			SELECT reservation_id, count(*) AS captured, sum(amount - refunded) AS kept
+			FROM ticket.payment WHERE paid_at IS NOT NULL GROUP BY reservation_id
+		) n ON n.reservation_id = r.reservation_id
+		WHERE (r.status = 'paid' AND (n.captured IS DISTINCT FROM 1 OR n.kept IS DISTINCT FROM r.amount))
+			OR (r.status <> 'paid' AND n.kept > 0)
+		UNION ALL
+		SELECT 8, format('payment %s of %s has refunded %s', p.payment_id, p.amount, p.refunded)
+		FROM ticket.payment p WHERE p.refunded > p.amount OR p.refunded < 0
+		UNION ALL
+		SELECT 9, format('payment %s: ledger has %s, payment %s', p.payment_id, g.amount, p.refunded - p.amount)
+		FROM ticket.payment p LEFT JOIN (
+			SELECT payment_id, sum(amount) AS amount FROM ticket.ledger WHERE payment_id IS NOT NULL
+			GROUP BY payment_id) g ON g.payment_id = p.payment_id
+		WHERE p.provider = 'points' AND g.amount IS DISTINCT FROM p.refunded - p.amount
+		UNION ALL
+		SELECT 10, format('reservation %s is %s and ended at %s', r.reservation_id, r.status, r.ended_at)
+		FROM ticket.reservation r WHERE (r.status IN ('held', 'paid')) <> (r.ended_at IS NULL)
+		UNION ALL
+		SELECT 10, format('ticket %s of queue %s is %s and ended at %s', e.place, e.queue_id, e.status, e.ended_at)
+		FROM ticket.queue_entry e WHERE (e.status IN ('waiting', 'active')) <> (e.ended_at IS NULL)
+		UNION ALL
+		SELECT 11, format('reservation %s should have ended at %s', r.reservation_id, r.expires_at)
+		FROM ticket.reservation r WHERE r.status = 'held' AND r.expires_at <= t - grace
+		UNION ALL
+		SELECT 12, format('queue %s has %s active, capacity %s', q.queue_id, e.unexpired, q.capacity)
+		FROM ticket.queue q JOIN entries e ON e.queue_id = q.queue_id
+		WHERE q.mode <> 'passthrough' AND e.unexpired > q.capacity
+		UNION ALL
+		SELECT 13, format('user %s has %s tickets of queue %s', e.user_id, count(*), e.queue_id)
+		FROM ticket.queue_entry e WHERE e.ended_at IS NULL GROUP BY e.queue_id, e.user_id HAVING count(*) > 1
+		UNION ALL
+		SELECT 14, format('queue %s: memory has %s waiting, %s active, %s admitted; tables %s, %s', m.queue_id,
+			m.waiting, m.active, m.admitted, coalesce(e.waiting, 0), coalesce(e.active, 0))
+		FROM memory m LEFT JOIN entries e ON e.queue_id = m.queue_id
+		WHERE (m.waiting, m.active, m.admitted) IS DISTINCT FROM
+			(coalesce(e.waiting, 0), coalesce(e.active, 0), coalesce(e.active, 0))
+		UNION ALL
+		SELECT 15, format('ticket %s: no queue %s', e.place, e.queue_id) FROM ticket.queue_entry e
+		WHERE e.ended_at IS NULL AND NOT EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = e.queue_id)
+		UNION ALL
+		SELECT 15, format('reservation %s: no performance %s', r.reservation_id, r.performance_id) FROM ticket.reservation r
+		WHERE NOT EXISTS (SELECT FROM ticket.performance p WHERE p.performance_id = r.performance_id)
+		UNION ALL
+		SELECT 15, format('seat %s: no section %s of performance %s', e.seat_id, e.section_id, e.performance_id) FROM ticket.seat e
+		WHERE NOT EXISTS (SELECT FROM ticket.section s WHERE s.section_id = e.section_id AND s.performance_id = e.performance_id)
+		UNION ALL
+		SELECT 15, format('payment %s: no reservation %s', p.payment_id, p.reservation_id) FROM ticket.payment p
+		WHERE NOT EXISTS (SELECT FROM ticket.reservation r WHERE r.reservation_id = p.reservation_id)
+		UNION ALL
+		SELECT 15, format('ledger %s: no payment %s', g.ledger_id, g.payment_id) FROM ticket.ledger g
+		WHERE g.payment_id IS NOT NULL
+			AND NOT EXISTS (SELECT FROM ticket.payment p WHERE p.payment_id = g.payment_id)
+	), counted AS (
+		SELECT ord, count(*) AS n, (array_agg(what ORDER BY what))[1:5] AS first FROM violation GROUP BY ord
+	)
+	SELECT i.invariant, c.n IS NULL, coalesce(c.n, 0), array_to_string(c.first, '; ')
+	FROM invariants i LEFT JOIN counted c ON c.ord = i.ord ORDER BY i.ord;
+END $$;
+COMMENT ON FUNCTION ticket.verify(interval) IS
+	'Checks every invariant in one snapshot; grace is how long a hold that is over may wait to be tidied';
+
+SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{verify}');
