@@ -50,6 +50,8 @@ CREATE TABLE ticket.reservation (
 	queue_id		bigint,
 	place			bigint,
 	idempotency_key	text CONSTRAINT reservation_key CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+	asked			text,
+	CONSTRAINT reservation_asked CHECK ((asked IS NULL) = (idempotency_key IS NULL)),
 	CONSTRAINT reservation_seats CHECK (cardinality(seat_ids) BETWEEN 1 AND 1000
 		AND cardinality(prices) = cardinality(seat_ids)),
 	CONSTRAINT reservation_live CHECK ((status IN ('held', 'paid')) = (ended_at IS NULL))
@@ -73,6 +75,7 @@ COMMENT ON COLUMN ticket.reservation.ended_at IS 'When it was released, expired 
 COMMENT ON COLUMN ticket.reservation.queue_id IS 'The queue the user came through';
 COMMENT ON COLUMN ticket.reservation.place IS 'The place in that queue, whose ticket paying ends';
 COMMENT ON COLUMN ticket.reservation.idempotency_key IS 'Key the caller gave to seat_hold: the same call again finds this row';
+COMMENT ON COLUMN ticket.reservation.asked IS 'What the call with that key asked for, to tell the same call from another';
 
 CREATE TRIGGER final_state BEFORE UPDATE OF status, ended_at ON ticket.reservation
 	FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL AND OLD.status <> NEW.status)

@@ -1,6 +1,6 @@
 /*
  * seat.c
- *		Holding seats: who gets which.
+ *		Holding seats: who gets which.  The steps are those of hold.h.
  *
  * A call first makes the user's own calls one after another.  Then it looks
  * before it locks: seats that are taken are seen by one index lookup each, so
@@ -17,6 +17,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "hold.h"
 #include "lib/stringinfo.h"
 #include "load.h"
 #include "miscadmin.h"
@@ -48,20 +49,105 @@ static AnswerType hold_answer = {
 	 {"expires_at", TIMESTAMPTZOID}},
 };
 
-typedef struct HoldRequest
+/* ---------- who asks for what ---------- */
+
+static Datum
+seat_array(const HoldRequest *request)
 {
-	Performance performance;
-	int n_seats;
-	int32 *seat; /* ascending */
-	int64 *price;
-	int64 amount;
-	text *user;
-	text *key; /* or NULL */
-	Token token; /* place 0: none */
-	int n_former; /* holds on these seats that are over */
-	int64 *former;
-	bool waited; /* for another call of the user */
-} HoldRequest;
+	Datum *elements = palloc(request->n_seats * sizeof(Datum));
+
+	for (int i = 0; i < request->n_seats; i++)
+		elements[i] = Int32GetDatum(request->seat[i]);
+	return PointerGetDatum(
+		construct_array(elements, request->n_seats, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* Arguments that both functions have; performance_id is the first. */
+void
+hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int token_argno,
+		   int key_argno)
+{
+	int64 performance_id = arg_id(fcinfo, 0, "performance_id");
+
+	request->user = arg_user(fcinfo, user_argno);
+	request->key = arg_key(fcinfo, key_argno);
+	request->has_token = !PG_ARGISNULL(token_argno);
+	refuse_standby();
+	if (!performance_get(performance_id, &request->performance))
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
+					 (long long) performance_id);
+	if (request->has_token && !token_decode(PG_GETARG_UUID_P(token_argno), &request->token))
+		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
+					 "the token is not valid");
+}
+
+/* Serialises the holds of one user, whose seats are counted later. */
+static void
+lock_user(HoldRequest *request)
+{
+	uint32 performance = (uint32) request->performance.performance_id;
+	uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
+							 VARSIZE_ANY_EXHDR(request->user));
+
+	request->waited = !class_lock(LOCK_CLASS_USER, hash, performance, false, false);
+	if (request->waited)
+		class_lock(LOCK_CLASS_USER, hash, performance, false, true);
+}
+
+static SavedPlan find_keyed_hold = {
+	"SELECT reservation_id, status, amount, expires_at,"
+	" performance_id" EQ "$3 AND asked" EQ "$4"
+	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
+	4,
+	{TEXTOID, TEXTOID, INT8OID, TEXTOID},
+};
+
+pg_attribute_noreturn()
+static void
+key_conflict(void)
+{
+	ticket_error(ERROR_IDEMPOTENCY_CONFLICT, NULL, "Use a new key for a new request.",
+				 "the idempotency key was used with other arguments");
+}
+
+/* The answer to a call that was made before with the same key, if it was. */
+static bool
+answer_from_key(const HoldRequest *request, Datum *answer)
+{
+	Datum args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
+					 Int64GetDatum(request->performance.performance_id),
+					 PointerGetDatum(request->asked)};
+	OwnerContext owner;
+	Datum values[4];
+	bool nulls[4];
+	bool isnull;
+	bool found;
+
+	owner_begin(&owner);
+	found = plan_read_latest(&find_keyed_hold, args, NULL) > 0;
+	if (found)
+	{
+		if (!DatumGetBool(result_datum(0, 5, &isnull)))
+			key_conflict();
+		for (int i = 0; i < 4; i++)
+			values[i] = result_datum(0, i + 1, &nulls[i]);
+		MemoryContextSwitchTo(owner.caller);
+		*answer = answer_row(&hold_answer, values, nulls);
+	}
+	owner_end(&owner);
+	return found;
+}
+
+/*
+ * From here on the user's calls come one after another.  True: this one was
+ * made before, and here is its answer, whatever became of the reservation.
+ */
+bool
+hold_repeated(HoldRequest *request, Datum *answer)
+{
+	lock_user(request);
+	return request->key && answer_from_key(request, answer);
+}
 
 /* ---------- may this user buy now? ---------- */
 
@@ -109,7 +195,7 @@ ticket_refusal(RowScan *scan, HeapTuple row, const text *user, TimestampTz now)
 }
 
 static void
-check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
+check_admission(const HoldRequest *request, TimestampTz now)
 {
 	const char *hint = "Enter the queue with ticket_enqueue and wait until the ticket is active.";
 	int64 queue_id = request->performance.queue_id;
@@ -119,7 +205,7 @@ check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
 	HeapTuple row;
 	bool isnull;
 
-	if (!has_token)
+	if (!request->has_token)
 		ticket_error(ERROR_NOT_ADMITTED,
 					 psprintf("It is sold through queue %lld.", (long long) queue_id), hint,
 					 "performance %lld needs an active ticket",
@@ -148,15 +234,15 @@ check_admission(const HoldRequest *request, bool has_token, TimestampTz now)
 		ticket_error(ERROR_NOT_ADMITTED, refusal, hint, "the ticket does not admit to the sale");
 }
 
-/* ---------- are the seats free? ---------- */
-
-pg_attribute_noreturn()
-static void
-seats_unavailable(const char *detail)
+void
+hold_admit(const HoldRequest *request, TimestampTz now)
 {
-	ticket_error(ERROR_SEAT_UNAVAILABLE, detail, "Look at the seats again and choose others.",
-				 "not all of the seats are free");
+	check_sale_window(&request->performance, now);
+	if (request->performance.queue_id != 0)
+		check_admission(request, now);
 }
+
+/* ---------- are the seats free? ---------- */
 
 static void
 note_former(HoldRequest *request, int64 reservation_id)
@@ -201,15 +287,23 @@ look_at_seat(HoldRequest *request, int i, TimestampTz now)
 	return status;
 }
 
-static void
-check_seats(HoldRequest *request, TimestampTz now)
+/*
+ * Looks at all the seats: prices, holds that are over.  Returns how many are
+ * not to be had, and which, by name.
+ */
+int
+hold_look(HoldRequest *request, TimestampTz now, StringInfo taken)
 {
-	StringInfoData taken;
 	int n_taken = 0;
 
-	request->price = palloc(request->n_seats * sizeof(int64));
-	request->former = palloc(request->n_seats * sizeof(int64));
-	initStringInfo(&taken);
+	if (request->price == NULL)
+	{
+		request->price = palloc(request->n_seats * sizeof(int64));
+		request->former = palloc(request->n_seats * sizeof(int64));
+	}
+	request->amount = 0;
+	request->n_former = 0;
+	resetStringInfo(taken);
 	for (int i = 0; i < request->n_seats; i++)
 	{
 		const char *status = look_at_seat(request, i, now);
@@ -218,29 +312,15 @@ check_seats(HoldRequest *request, TimestampTz now)
 			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
 						 (long long) request->performance.performance_id, request->seat[i]);
 		if (strcmp(status, "free") != 0 && ++n_taken <= MAX_SEATS_NAMED)
-			appendStringInfo(&taken, "%sseat %d is %s", n_taken > 1 ? ", " : "", request->seat[i],
+			appendStringInfo(taken, "%sseat %d is %s", n_taken > 1 ? ", " : "", request->seat[i],
 							 status);
 	}
 	if (n_taken > MAX_SEATS_NAMED)
-		appendStringInfo(&taken, " and %d more", n_taken - MAX_SEATS_NAMED);
-	if (n_taken > 0)
-		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+		appendStringInfo(taken, " and %d more", n_taken - MAX_SEATS_NAMED);
+	return n_taken;
 }
 
 /* ---------- locks and limit ---------- */
-
-/* Serialises the holds of one user, whose seats are counted next. */
-static void
-lock_user(HoldRequest *request)
-{
-	uint32 performance = (uint32) request->performance.performance_id;
-	uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
-							 VARSIZE_ANY_EXHDR(request->user));
-
-	request->waited = !class_lock(LOCK_CLASS_USER, hash, performance, false, false);
-	if (request->waited)
-		class_lock(LOCK_CLASS_USER, hash, performance, false, true);
-}
 
 /*
  * A transaction that ends lets go of its locks one after another.  When we had
@@ -263,12 +343,14 @@ lock_seat(const HoldRequest *request, int32 seat)
 	return true;
 }
 
-static void
-lock_seats(const HoldRequest *request)
+/* Tries all the seats' locks; returns the seat whose lock another has, or 0. */
+int32
+hold_lock(const HoldRequest *request)
 {
 	for (int i = 0; i < request->n_seats; i++)
 		if (!lock_seat(request, request->seat[i]))
-			seats_unavailable(psprintf("Seat %d is being taken right now.", request->seat[i]));
+			return request->seat[i];
+	return 0;
 }
 
 /* Seats the user has in the performance: bought, or held and not yet over. */
@@ -304,8 +386,8 @@ count_user_seats(const HoldRequest *request, TimestampTz now)
 	return n;
 }
 
-static void
-check_limit(const HoldRequest *request, TimestampTz now)
+void
+hold_limit(const HoldRequest *request, TimestampTz now)
 {
 	int64 has = count_user_seats(request, now);
 	int max = request->performance.max_seats;
@@ -320,11 +402,27 @@ check_limit(const HoldRequest *request, TimestampTz now)
 
 /* ---------- writing ---------- */
 
+/* Ends the holds on the seats that are over; false: another has one of them. */
+bool
+hold_take_over(const HoldRequest *request)
+{
+	OwnerContext owner;
+	bool all = true;
+
+	if (request->n_former == 0)
+		return true;
+	owner_begin(&owner);
+	for (int i = 0; i < request->n_former && all; i++)
+		all = reservation_take_over(request->former[i]);
+	owner_end(&owner);
+	return all;
+}
+
 /* clang-format off */
 #define INSERT_HOLD(on_conflict) \
 	"WITH r AS (INSERT INTO ticket.reservation (performance_id, seat_ids, user_id, prices," \
-	" amount, status, created_at, expires_at, queue_id, place, idempotency_key)" \
-	" VALUES ($1, $2, $3, $4, $5, 'held', $6, $7, $8, $9, $10)" on_conflict \
+	" amount, status, created_at, expires_at, queue_id, place, idempotency_key, asked)" \
+	" VALUES ($1, $2, $3, $4, $5, 'held', $6, $7, $8, $9, $10, $11)" on_conflict \
 	" RETURNING *)," \
 	" s AS (UPDATE ticket.seat AS seat SET status = 'held', reservation_id = r.reservation_id," \
 	" held_until = $7 FROM r WHERE seat.performance_id" EQ "$1 AND seat.seat_id" EQ "ANY ($2)" \
@@ -334,30 +432,11 @@ check_limit(const HoldRequest *request, TimestampTz now)
 
 #define HOLD_TYPES \
 	{INT8OID, INT4ARRAYOID, TEXTOID, INT8ARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
-	INT8OID, INT8OID, TEXTOID}
+	INT8OID, INT8OID, TEXTOID, TEXTOID}
 
-static SavedPlan insert_hold = {INSERT_HOLD(""), 10, HOLD_TYPES};
-static SavedPlan insert_keyed_hold = {INSERT_HOLD(UNUSED_KEY), 10, HOLD_TYPES};
+static SavedPlan insert_hold = {INSERT_HOLD(""), 11, HOLD_TYPES};
+static SavedPlan insert_keyed_hold = {INSERT_HOLD(UNUSED_KEY), 11, HOLD_TYPES};
 /* clang-format on */
-
-static SavedPlan find_keyed_hold = {
-	"SELECT reservation_id, status, amount, expires_at,"
-	" performance_id" EQ "$3 AND seat_ids" EQ "$4"
-	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	4,
-	{TEXTOID, TEXTOID, INT8OID, INT4ARRAYOID},
-};
-
-static Datum
-seat_array(const HoldRequest *request)
-{
-	Datum *elements = palloc(request->n_seats * sizeof(Datum));
-
-	for (int i = 0; i < request->n_seats; i++)
-		elements[i] = Int32GetDatum(request->seat[i]);
-	return PointerGetDatum(
-		construct_array(elements, request->n_seats, INT4OID, 4, true, TYPALIGN_INT));
-}
 
 static Datum
 price_array(const HoldRequest *request)
@@ -372,40 +451,17 @@ price_array(const HoldRequest *request)
 
 pg_attribute_noreturn()
 static void
-key_conflict(void)
+seats_unavailable(const char *detail)
 {
-	ticket_error(ERROR_IDEMPOTENCY_CONFLICT, NULL, "Use a new key for a new request.",
-				 "the idempotency key was used with other arguments");
+	ticket_error(ERROR_SEAT_UNAVAILABLE, detail, "Look at the seats again and choose others.",
+				 "not all of the seats are free");
 }
 
-/* The answer to a call that was made before with the same key, if it was. */
-static bool
-answer_from_key(const HoldRequest *request, OwnerContext *owner, Datum *answer)
+/* Writes reservation, seats and event; returns reservation_id.  As the owner. */
+static int64
+write_hold(const HoldRequest *request, TimestampTz now, TimestampTz expires_at)
 {
-	Datum args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
-					 Int64GetDatum(request->performance.performance_id), seat_array(request)};
-	Datum values[4];
-	bool nulls[4];
-	bool isnull;
-
-	if (plan_read_latest(&find_keyed_hold, args, NULL) == 0)
-		return false;
-	if (!DatumGetBool(result_datum(0, 5, &isnull)))
-		key_conflict();
-	for (int i = 0; i < 4; i++)
-		values[i] = result_datum(0, i + 1, &nulls[i]);
-	MemoryContextSwitchTo(owner->caller);
-	*answer = answer_row(&hold_answer, values, nulls);
-	return true;
-}
-
-static Datum
-write_hold(const HoldRequest *request, OwnerContext *owner)
-{
-	TimestampTz now = clock_now();
-	TimestampTz expires_at = now + request->performance.hold_us;
-	bool queued = request->performance.queue_id != 0;
-	Datum args[10] = {Int64GetDatum(request->performance.performance_id),
+	Datum args[11] = {Int64GetDatum(request->performance.performance_id),
 					  seat_array(request),
 					  PointerGetDatum(request->user),
 					  price_array(request),
@@ -414,29 +470,56 @@ write_hold(const HoldRequest *request, OwnerContext *owner)
 					  TimestampTzGetDatum(expires_at),
 					  Int64GetDatum(request->performance.queue_id),
 					  Int64GetDatum(request->token.place),
-					  PointerGetDatum(request->key)};
-	char nulls[10];
-	Datum values[4];
-	bool value_nulls[4] = {false};
+					  PointerGetDatum(request->key),
+					  PointerGetDatum(request->asked)};
+	char nulls[11];
 
 	memset(nulls, ' ', sizeof(nulls));
-	if (!queued)
+	if (request->performance.queue_id == 0)
 		nulls[7] = nulls[8] = 'n';
 	if (request->key == NULL)
-		nulls[9] = 'n';
+		nulls[9] = nulls[10] = 'n';
 	if (plan_run(request->key ? &insert_keyed_hold : &insert_hold, args, nulls) == 0)
 		key_conflict();
 	/* A seat that went between the look and the lock. */
 	if (result_int64(0, 2) != request->n_seats)
 		seats_unavailable("One was taken a moment ago.");
-	pending_wake(expires_at);
+	return result_int64(0, 1);
+}
 
-	values[0] = Int64GetDatum(result_int64(0, 1));
-	MemoryContextSwitchTo(owner->caller);
+/* All that a hold writes, once the seats' locks are there; the answer. */
+Datum
+hold_finish(const HoldRequest *request)
+{
+	TimestampTz now = clock_now();
+	TimestampTz expires_at = now + request->performance.hold_us;
+	OwnerContext owner;
+	Datum values[4];
+	bool nulls[4] = {false};
+
+	owner_begin(&owner);
+	values[0] = Int64GetDatum(write_hold(request, now, expires_at));
+	owner_end(&owner);
+	pending_wake(expires_at);
 	values[1] = CStringGetTextDatum("held");
 	values[2] = Int64GetDatum(request->amount);
 	values[3] = TimestampTzGetDatum(expires_at);
-	return answer_row(&hold_answer, values, value_nulls);
+	return answer_row(&hold_answer, values, nulls);
+}
+
+/* What was asked for, with a key, in a form that can be compared: '{1,2}'. */
+static text *
+asked_seats(const HoldRequest *request)
+{
+	StringInfoData asked;
+
+	if (request->key == NULL)
+		return NULL;
+	initStringInfo(&asked);
+	for (int i = 0; i < request->n_seats; i++)
+		appendStringInfo(&asked, "%c%d", i == 0 ? '{' : ',', request->seat[i]);
+	appendStringInfoChar(&asked, '}');
+	return cstring_to_text_with_len(asked.data, asked.len);
 }
 
 /*
@@ -458,48 +541,26 @@ Datum
 ticket_seat_hold(PG_FUNCTION_ARGS)
 {
 	HoldRequest request = {0};
-	int64 performance_id = arg_id(fcinfo, 0, "performance_id");
-	bool has_token = !PG_ARGISNULL(3);
-	OwnerContext owner;
+	StringInfoData taken;
 	TimestampTz now;
 	Datum answer;
+	int32 seat;
 
 	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
-	request.user = arg_user(fcinfo, 2);
-	request.key = arg_key(fcinfo, 4);
-	refuse_standby();
-	if (!performance_get(performance_id, &request.performance))
-		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
-					 (long long) performance_id);
-	if (has_token && !token_decode(PG_GETARG_UUID_P(3), &request.token))
-		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
-					 "the token is not valid");
-
-	/* What is checked from here on must still hold when it is written. */
-	lock_user(&request);
-	if (request.key)
-	{
-		owner_begin(&owner);
-		if (answer_from_key(&request, &owner, &answer))
-		{
-			owner_end(&owner);
-			PG_RETURN_DATUM(answer);
-		}
-		owner_end(&owner);
-	}
+	hold_begin(&request, fcinfo, 2, 3, 4);
+	request.asked = asked_seats(&request);
+	if (hold_repeated(&request, &answer))
+		PG_RETURN_DATUM(answer);
 	now = clock_now();
-	check_sale_window(&request.performance, now);
-	if (request.performance.queue_id != 0)
-		check_admission(&request, has_token, now);
-	check_seats(&request, now);
-	check_limit(&request, now);
-	lock_seats(&request);
-
-	owner_begin(&owner);
-	for (int i = 0; i < request.n_former; i++)
-		if (!reservation_take_over(request.former[i]))
-			seats_unavailable("A hold that has ended is just being paid or tidied.");
-	answer = write_hold(&request, &owner);
-	owner_end(&owner);
-	PG_RETURN_DATUM(answer);
+	hold_admit(&request, now);
+	initStringInfo(&taken);
+	if (hold_look(&request, now, &taken) > 0)
+		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+	hold_limit(&request, now);
+	seat = hold_lock(&request);
+	if (seat != 0)
+		seats_unavailable(psprintf("Seat %d is being taken right now.", seat));
+	if (!hold_take_over(&request))
+		seats_unavailable("A hold that has ended is just being paid or tidied.");
+	PG_RETURN_DATUM(hold_finish(&request));
 }

@@ -155,6 +155,11 @@ SELECT is((SELECT format('%s %s', reservation_id = :k_reservation_id, status) FR
 	't released', 'the key still has its first answer');
 SELECT is(pg_temp.seats(:p, 1, 2), 'free free', 'and takes no seat');
 SELECT is((SELECT status FROM seat_hold(:p, '{1,2}', 'a', NULL, 'key 2')), 'held', 'a new key holds');
+SELECT reservation_id AS r FROM reservation WHERE user_id = 'a' AND idempotency_key = 'key 2' \gset
+SELECT point_charge('a', 200) AS balance \gset
+SELECT count(pay_reservation(:r, 'a')) AS n, count(reservation_cancel(:r, 'a', '{1}')) AS n \gset
+SELECT is((SELECT format('%s %s %s', reservation_id = :r, status, amount) FROM seat_hold(:p, '{1,2}', 'a', NULL, 'key 2')),
+	't paid 100', 'and has its answer also when seats have been given back since');
 
 -- ---------- admission ----------
 
