@@ -32,8 +32,8 @@ COMMENT ON FUNCTION ticket.grant_role(name, text) IS
 REVOKE ALL ON ALL ROUTINES IN SCHEMA ticket FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA ticket FROM PUBLIC;
 GRANT USAGE ON SCHEMA ticket TO pg_monitor;
-GRANT SELECT ON ticket.queue_stats, ticket.sale_stats TO pg_monitor;
-GRANT EXECUTE ON FUNCTION ticket.queue_memory(), ticket.clock() TO pg_monitor;
+GRANT SELECT ON ticket.queue_stats, ticket.memory_stats, ticket.sale_stats TO pg_monitor;
+GRANT EXECUTE ON FUNCTION ticket.queue_memory(), ticket.memory_usage(), ticket.clock() TO pg_monitor;
 
 DO $$
 DECLARE

@@ -18,7 +18,7 @@ CREATE TABLE ticket.outbox (
 COMMENT ON TABLE ticket.outbox IS
 	'Events for the world outside, in the columns of Debezium''s outbox event router; written with the change they tell of, taken out by outbox_fetch';
 COMMENT ON COLUMN ticket.outbox.id IS 'Time-ordered UUID: order of id is the order of events';
-COMMENT ON COLUMN ticket.outbox.aggregatetype IS 'What changed: reservation, payment, points';
+COMMENT ON COLUMN ticket.outbox.aggregatetype IS 'What changed: queue, reservation, payment, points';
 COMMENT ON COLUMN ticket.outbox.aggregateid IS 'Which one';
 COMMENT ON COLUMN ticket.outbox.type IS 'What happened to it, for example reservation.held';
 COMMENT ON COLUMN ticket.outbox.payload IS 'The figures; v is the version of the format';

@@ -24,7 +24,18 @@ CREATE TABLE ticket.queue (
 	idle_ttl			interval NOT NULL CONSTRAINT queue_idle_ttl
 						CHECK (idle_ttl BETWEEN '1 millisecond' AND '366 days'),
 	opens_at			timestamptz CONSTRAINT queue_opens_at CHECK (isfinite(opens_at)),
-	created_at			timestamptz NOT NULL DEFAULT ticket.clock()
+	created_at			timestamptz NOT NULL DEFAULT ticket.clock(),
+	poll_front			interval NOT NULL DEFAULT '1 second' CONSTRAINT queue_poll_front
+						CHECK (poll_front BETWEEN '1 millisecond' AND '1 day'),
+	poll_back			interval NOT NULL DEFAULT '30 seconds' CONSTRAINT queue_poll_back
+						CHECK (poll_back BETWEEN poll_front AND '1 day'),
+	poll_back_position	int NOT NULL DEFAULT 10000
+						CONSTRAINT queue_poll_back_position CHECK (poll_back_position > 0),
+	outflow_window		interval NOT NULL DEFAULT '1 minute' CONSTRAINT queue_outflow_window
+						CHECK (outflow_window BETWEEN '1 second' AND '1 day'),
+	wait_step			interval NOT NULL DEFAULT '1 second' CONSTRAINT queue_wait_step
+						CHECK (wait_step BETWEEN '1 millisecond' AND '1 day'),
+	announce			boolean NOT NULL DEFAULT true
 );
 COMMENT ON TABLE ticket.queue IS
 	'Waiting rooms. Operators change them with plain UPDATEs, in force at commit';
@@ -43,6 +54,16 @@ COMMENT ON COLUMN ticket.queue.idle_ttl IS
 	'How long a waiting ticket may stay silent (no ticket_status) before it is sent home';
 COMMENT ON COLUMN ticket.queue.opens_at IS 'Before this everyone waits and nobody is promoted; NULL: open at once';
 COMMENT ON COLUMN ticket.queue.created_at IS 'When it was entered';
+COMMENT ON COLUMN ticket.queue.poll_front IS
+	'poll_after of the first in line; never longer than a third of idle_ttl';
+COMMENT ON COLUMN ticket.queue.poll_back IS
+	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl';
+COMMENT ON COLUMN ticket.queue.poll_back_position IS 'The position from which on poll_after is poll_back';
+COMMENT ON COLUMN ticket.queue.outflow_window IS
+	'The time over which the rate of promotion is averaged that estimated_wait comes from';
+COMMENT ON COLUMN ticket.queue.wait_step IS 'estimated_wait is told in multiples of this, rounded up';
+COMMENT ON COLUMN ticket.queue.announce IS
+	'Whether promotions are written to the outbox (queue.promoted)';
 
 /*
  * No foreign key to queue: its check would lock one queue row for every fan
@@ -167,17 +188,23 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT ended bigint,
 	OUT outflow float8,
 	OUT changes bigint,
-	OUT in_flight int
+	OUT in_flight int,
+	OUT first_place bigint,
+	OUT ended_rate float8
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
-	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, promotions a second';
+	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, promotions and ends a second';
 
+-- The first in line has waited longest: one row by its primary key.
 CREATE VIEW ticket.queue_stats AS
 SELECT q.queue_id, q.name, q.mode, m.waiting, m.active, q.capacity, m.entered, m.promoted, m.ended,
 	m.outflow * 60 AS promoted_per_minute,
 	CASE WHEN m.outflow > 0 AND q.mode <> 'paused'
-		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400)) END AS time_to_empty
+		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400)) END AS time_to_empty,
+	m.ended_rate * 60 AS ended_per_minute,
+	(SELECT greatest(ticket.clock() - e.entered_at, '0') FROM ticket.queue_entry e
+		WHERE e.queue_id = q.queue_id AND e.place = m.first_place) AS oldest_wait
 FROM ticket.queue q LEFT JOIN ticket.queue_memory() m ON m.queue_id = q.queue_id;
 COMMENT ON VIEW ticket.queue_stats IS 'Each waiting room at a glance, from shared memory';
 COMMENT ON COLUMN ticket.queue_stats.queue_id IS 'Number of the queue';
@@ -189,11 +216,37 @@ COMMENT ON COLUMN ticket.queue_stats.capacity IS 'How many may be active';
 COMMENT ON COLUMN ticket.queue_stats.entered IS 'Tickets given out since the server loaded the queue';
 COMMENT ON COLUMN ticket.queue_stats.promoted IS 'Tickets made active since then';
 COMMENT ON COLUMN ticket.queue_stats.ended IS 'Tickets finished, left or expired since then';
-COMMENT ON COLUMN ticket.queue_stats.promoted_per_minute IS 'Measured rate of promotion, or the configured one before there is any';
+COMMENT ON COLUMN ticket.queue_stats.promoted_per_minute IS
+	'Measured rate of promotion over the last outflow_window, or the configured one before there is any';
 COMMENT ON COLUMN ticket.queue_stats.time_to_empty IS 'How long the last in line has to wait at that rate';
+COMMENT ON COLUMN ticket.queue_stats.ended_per_minute IS
+	'Measured rate at which tickets finish, leave or expire, over the last outflow_window';
+COMMENT ON COLUMN ticket.queue_stats.oldest_wait IS 'How long the first in line has waited; NULL: nobody waits';
+
+CREATE FUNCTION ticket.memory_usage(
+	OUT queues int,
+	OUT max_queues int,
+	OUT places bigint,
+	OUT max_places bigint,
+	OUT pages int,
+	OUT max_pages int,
+	OUT bytes bigint
+) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_memory_usage';
+COMMENT ON FUNCTION ticket.memory_usage() IS 'How much of the shared memory is used, over all databases';
+
+CREATE VIEW ticket.memory_stats AS
+SELECT queues, max_queues, places, max_places, pages, max_pages, bytes FROM ticket.memory_usage();
+COMMENT ON VIEW ticket.memory_stats IS 'The shared memory of the waiting rooms at a glance, over all databases';
+COMMENT ON COLUMN ticket.memory_stats.queues IS 'Waiting rooms that have a slot';
+COMMENT ON COLUMN ticket.memory_stats.max_queues IS 'Slots there are: ticket.max_queues';
+COMMENT ON COLUMN ticket.memory_stats.places IS 'Places waiting, active or of transactions still running';
+COMMENT ON COLUMN ticket.memory_stats.max_places IS 'Places there may be: ticket.max_waiting';
+COMMENT ON COLUMN ticket.memory_stats.pages IS 'Pages of 4,096 places in use';
+COMMENT ON COLUMN ticket.memory_stats.max_pages IS 'Pages there are';
+COMMENT ON COLUMN ticket.memory_stats.bytes IS 'Size of it all, used or not';
 
 SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_enqueue,ticket_status,ticket_leave}');
 SELECT ticket.permit('{operator}', 'EXECUTE', '{queue_create,ticket_promote,ticket_expire}');
-SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{queue_memory}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{queue,queue_entry,queue_stats}');
+SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{queue_memory,memory_usage}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{queue,queue_entry,queue_stats,memory_stats}');
 SELECT ticket.permit('{operator}', 'UPDATE', '{queue}');

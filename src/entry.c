@@ -18,10 +18,10 @@
 #include "token.h"
 #include "utils/builtins.h"
 
-/* poll_after: a second at the head of the line, thirty from here on. */
-#define POLL_FRONT_US USECS_PER_SEC
-#define POLL_BACK_US (30 * USECS_PER_SEC)
-#define POLL_BACK_POSITION 10000
+/* poll_after of those who do not wait, and of all who ask a standby. */
+#define POLL_REST_US (30 * USECS_PER_SEC)
+/* No estimate beyond this is told. */
+#define MAX_WAIT_US (366.0 * USECS_PER_DAY)
 /* Who polls as told is heard this often before idle_ttl is over. */
 #define POLLS_PER_IDLE_TTL 3
 
@@ -39,6 +39,7 @@ typedef struct TicketView
 	int64 wait_us; /* -1: not known */
 	int64 poll_us;
 	TimestampTz expires_at; /* 0: none */
+	bool ended_active; /* the one before was active */
 } TicketView;
 
 static AnswerType ticket_answer = {
@@ -73,36 +74,44 @@ ticket_view_row(const TicketView *view)
 	return answer_row(&ticket_answer, values, nulls);
 }
 
+/* From poll_front at the head of the line evenly to poll_back at poll_back_position. */
 static int64
-poll_after(int64 position, int64 idle_ttl)
+poll_after(const QueueConfig *config, int64 position)
 {
-	int64 us = POLL_FRONT_US + (POLL_BACK_US - POLL_FRONT_US) *
-								   Min(position - 1, POLL_BACK_POSITION) / POLL_BACK_POSITION;
+	double span = config->poll_back - config->poll_front;
+	int64 us = config->poll_front + (int64) (span * Min(position - 1, config->poll_back_position) /
+											 config->poll_back_position);
 
-	return Max(1000, Min(us, idle_ttl / POLLS_PER_IDLE_TTL));
+	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
+}
+
+/* -1: not known. */
+static int64
+estimated_wait(const Queue *queue, int64 position, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	double rate = queue_outflow(queue, now);
+	int64 us;
+
+	if (config->mode == MODE_PAUSED || rate * MAX_WAIT_US < position * 1e6)
+		return -1;
+	us = position / rate * 1e6;
+	if (config->opens_at > now)
+		us += config->opens_at - now;
+	/* Told in whole steps. */
+	return (us + config->wait_step - 1) / config->wait_step * config->wait_step;
 }
 
 /* With the queue lock held. */
 static void
 view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
 {
-	const QueueConfig *config = &queue->config;
-
 	view->status = "waiting";
 	view->live = true;
 	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
 					 pending_shift(queue, view->token.place);
-	view->poll_us = poll_after(view->position, config->idle_ttl);
-	view->wait_us = -1;
-	if (config->mode != MODE_PAUSED)
-	{
-		double rate = queue_outflow(queue, now);
-		double us = rate > 0 ? view->position / rate * 1e6 : -1;
-
-		if (us >= 0 && us < 366.0 * USECS_PER_DAY)
-			view->wait_us =
-				(int64) us + Max(0, config->opens_at == DT_NOBEGIN ? 0 : config->opens_at - now);
-	}
+	view->poll_us = poll_after(&queue->config, view->position);
+	view->wait_us = estimated_wait(queue, view->position, now);
 }
 
 static void
@@ -119,7 +128,7 @@ view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
 	view->live = true;
 	view->position = 0;
 	view->wait_us = 0;
-	view->poll_us = Max(1000, Min(POLL_BACK_US, expires_at - now));
+	view->poll_us = Max(1000, Min(POLL_REST_US, expires_at - now));
 }
 
 /* ---------- enter ---------- */
@@ -187,13 +196,15 @@ no_such_queue(int64 queue_id)
 }
 
 /*
- * Sets a place aside: active at once where nobody waits and there is room,
- * else at the end of the line.  False when shared memory is full.
+ * Sets a place aside: active at once where nobody waits and there is room
+ * (that of the user's last ticket, if this call has ended it), else at the end
+ * of the line.  False when shared memory is full.
  */
 static bool
 take_place(TicketView *view, TimestampTz now)
 {
 	Queue *queue;
+	int64 credit;
 	bool closed = false;
 	bool ok = false;
 
@@ -209,12 +220,13 @@ take_place(TicketView *view, TimestampTz now)
 		view->token.place = queue_take_place(queue, 0, view->token.secret);
 		ok = view->token.place != 0;
 	}
+	credit = view->ended_active ? pending_credit(queue) : 0;
 	if (ok && (queue->config.mode == MODE_PASSTHROUGH ||
 			   (queue_line(queue)->n_waiting == 0 && queue_is_open(queue, now) &&
-				queue_room(queue, 0) > 0)))
+				queue_room(queue, credit) > 0)))
 	{
 		view_active(view, now + queue->config.active_ttl, now);
-		pending_admit(queue, view->token.place, view->expires_at);
+		pending_admit(queue, view->token.place, view->expires_at, credit > 0);
 	}
 	else if (ok)
 	{
@@ -278,7 +290,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 		view_active(view, view->expires_at, now);
 		if (view->live)
 			return true;
-		end_ticket(&view->token, "expired", now);
+		view->ended_active = end_ticket(&view->token, "expired", now);
 		return false;
 	}
 	queue = queue_acquire(view->token.queue_id, LW_SHARED);
@@ -412,7 +424,7 @@ view_from_table(TicketView *view, TimestampTz now)
 		view->live = true;
 		view->position = result_int64(0, 1) + 1;
 		view->wait_us = -1;
-		view->poll_us = POLL_BACK_US;
+		view->poll_us = POLL_REST_US;
 	}
 	else if ((queue = queue_acquire(view->token.queue_id, LW_SHARED)) != NULL)
 	{

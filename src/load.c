@@ -96,6 +96,12 @@ read_config(TupleTableSlot *row, QueueConfig *config)
 	config->idle_ttl = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_IDLE_TTL)));
 	value = COLUMN(COL_QUEUE_OPENS_AT);
 	config->opens_at = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+	config->poll_front = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_POLL_FRONT)));
+	config->poll_back = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_POLL_BACK)));
+	config->poll_back_position = DatumGetInt32(COLUMN(COL_QUEUE_POLL_BACK_POSITION));
+	config->outflow_window = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_OUTFLOW_WINDOW)));
+	config->wait_step = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_WAIT_STEP)));
+	config->announce = DatumGetBool(COLUMN(COL_QUEUE_ANNOUNCE));
 	return DatumGetInt64(COLUMN(COL_QUEUE_QUEUE_ID));
 #undef COLUMN
 }
@@ -194,12 +200,13 @@ load_database(bool stale)
 	LOCKMODE mode = stale ? ShareLock : AccessShareLock;
 	Relation queue = table_open(relation_oid(REL_QUEUE), mode);
 	Relation entry = table_open(relation_oid(REL_QUEUE_ENTRY), mode);
+	uint64 changes = database_begin_load();
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	database_clear(MyDatabaseId, false);
 	load_queues(queue, snapshot);
 	load_entries(entry, snapshot);
-	database_set_loaded(true);
+	database_end_load(changes);
 
 	UnregisterSnapshot(snapshot);
 	table_close(entry, mode);

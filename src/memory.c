@@ -24,9 +24,6 @@
 #define POOL_LOCK 1
 #define FIRST_QUEUE_LOCK 2
 
-/* The outflow is averaged over about this time. */
-#define OUTFLOW_WINDOW_S 60.0
-
 typedef struct Memory
 {
 	int max_queues;
@@ -408,7 +405,7 @@ queue_end_place(Queue *queue, int64 place, LineState expected)
 		pg_atomic_fetch_sub_u64(&memory->places, 1);
 }
 
-/* ---------- capacity, rate, outflow ---------- */
+/* ---------- capacity, rate, silence ---------- */
 
 /* Fills the token bucket up to now; a full one holds one interval's worth. */
 void
@@ -446,41 +443,107 @@ queue_is_open(const Queue *queue, TimestampTz now)
 	return queue->config.mode != MODE_PAUSED && now >= queue->config.opens_at;
 }
 
-/* Seconds of decay since the outflow was last counted. */
-static double
-outflow_age(const Queue *queue, TimestampTz now)
+/*
+ * Whether one who was last heard then has been silent for too long.  Who was
+ * heard before idle_ttl was shortened had been told to ask by the longer one.
+ */
+bool
+queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz now)
 {
-	return Max(0.0, (now - queue->outflow_at) / 1e6);
+	if (heard > now - queue->config.idle_ttl)
+		return false;
+	return heard >= queue->idle_shortened || heard <= now - queue->idle_ttl_before;
 }
 
-void
-queue_count_outflow(Queue *queue, int64 n, TimestampTz now)
+/* ---------- rates ---------- */
+
+/* How much of a count of that time is left by now. */
+static double
+meter_faded(TimestampTz then, TimestampTz now, int64 window)
 {
-	if (queue->outflow_since == 0)
-	{
-		queue->outflow_since = now;
-		queue->outflow_at = now;
-	}
-	queue->outflow = queue->outflow * exp(-outflow_age(queue, now) / OUTFLOW_WINDOW_S) + n;
-	queue->outflow_at = Max(now, queue->outflow_at);
-	queue->promoted += n;
+	return now > then ? exp((double) (then - now) / window) : 1.0;
+}
+
+static void
+meter_add(Meter *meter, int64 n, TimestampTz now, int64 window)
+{
+	if (meter->since == 0)
+		meter->since = meter->at = now;
+	meter->count = meter->count * meter_faded(meter->at, now, window) + n;
+	meter->at = Max(now, meter->at);
 }
 
 /*
- * Promotions a second: as measured, corrected for the time since measuring
- * began; as configured while there is less than a second to go by.
+ * Events a second, corrected for the time since measuring began; -1 while
+ * there is less than a second to go by.
  */
+static double
+meter_rate(const Meter *meter, TimestampTz now, int64 window)
+{
+	if (meter->since == 0 || now - meter->since < USECS_PER_SEC)
+		return -1;
+	return meter->count * meter_faded(meter->at, now, window) * 1e6 /
+		   (window * (1.0 - meter_faded(meter->since, now, window)));
+}
+
+/* Goes on with another window, at the rate measured by now. */
+static void
+meter_rescale(Meter *meter, TimestampTz now, int64 from, int64 to)
+{
+	double rate = meter_rate(meter, now, from);
+
+	if (from == to || rate < 0)
+		return;
+	meter->count = rate / 1e6 * to * (1.0 - meter_faded(meter->since, now, to));
+	meter->at = now;
+}
+
+void
+queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now)
+{
+	if (promoted > 0)
+		meter_add(&queue->promotions, promoted, now, queue->config.outflow_window);
+	if (ended > 0)
+		meter_add(&queue->ends, ended, now, queue->config.outflow_window);
+	queue->promoted += promoted;
+	queue->ended += ended;
+}
+
+/* Promotions a second: as measured, as configured before that. */
 double
 queue_outflow(const Queue *queue, TimestampTz now)
 {
-	double seconds = (now - queue->outflow_since) / 1e6;
-	double configured =
-		(double) queue->config.promote_count / ((double) queue->config.promote_interval / 1e6);
+	const QueueConfig *config = &queue->config;
+	double rate = meter_rate(&queue->promotions, now, config->outflow_window);
 
-	if (queue->outflow_since == 0 || seconds < 1.0)
-		return configured;
-	return queue->outflow * exp(-outflow_age(queue, now) / OUTFLOW_WINDOW_S) /
-		   (OUTFLOW_WINDOW_S * (1.0 - exp(-seconds / OUTFLOW_WINDOW_S)));
+	return rate < 0 ? config->promote_count * 1e6 / config->promote_interval : rate;
+}
+
+/* Tickets that end, a second. */
+double
+queue_ended_rate(const Queue *queue, TimestampTz now)
+{
+	return Max(0.0, meter_rate(&queue->ends, now, queue->config.outflow_window));
+}
+
+/* Puts other settings in force. */
+void
+queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now)
+{
+	QueueConfig *old = &queue->config;
+
+	/* What has gone by counts at the rate of its time. */
+	queue_refill(queue, now);
+	meter_rescale(&queue->promotions, now, old->outflow_window, config->outflow_window);
+	meter_rescale(&queue->ends, now, old->outflow_window, config->outflow_window);
+	if (config->idle_ttl < old->idle_ttl)
+	{
+		bool again = now < queue->idle_shortened + queue->idle_ttl_before;
+
+		queue->idle_ttl_before = again ? Max(queue->idle_ttl_before, old->idle_ttl) : old->idle_ttl;
+		queue->idle_shortened = now;
+	}
+	*old = *config;
 }
 
 /* ---------- databases ---------- */
@@ -519,23 +582,42 @@ database_loaded(bool *stale)
 	return loaded;
 }
 
+/*
+ * Before the tables are read: sees that there is an entry.  Returns how often
+ * they have been changed by hand; to be told to database_end_load().
+ */
+uint64
+database_begin_load(void)
+{
+	Database *entry;
+	uint64 changes = 0;
+
+	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	entry = database_entry(MyDatabaseId, true);
+	if (entry)
+		changes = entry->hand_changes;
+	LWLockRelease(directory_lock());
+	if (!entry)
+		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory->max_queues),
+					 "Raise ticket.max_queues and restart the server.",
+					 "no shared memory for another database");
+	return changes;
+}
+
+/* If there have been more changes by now, the tables may have been read too early. */
 void
-database_set_loaded(bool loaded)
+database_end_load(uint64 changes)
 {
 	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
-	entry = database_entry(MyDatabaseId, loaded);
+	entry = database_entry(MyDatabaseId, false);
 	if (entry)
 	{
-		entry->loaded = loaded;
-		entry->stale = false;
+		entry->loaded = true;
+		entry->stale = entry->hand_changes != changes;
 	}
 	LWLockRelease(directory_lock());
-	if (loaded && !entry)
-		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory->max_queues),
-					 "Raise ticket.max_queues and restart the server.",
-					 "no shared memory for another database");
 }
 
 void
@@ -546,7 +628,10 @@ database_set_stale(void)
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
 	entry = database_entry(MyDatabaseId, false);
 	if (entry)
+	{
+		entry->hand_changes++;
 		entry->stale = true;
+	}
 	LWLockRelease(directory_lock());
 }
 
@@ -615,13 +700,20 @@ database_wake_runner(TimestampTz due)
 
 /* ---------- usage ---------- */
 
-void
-memory_usage(int *n_queues, int *max_queues, int64 *places, int64 *max_places)
+MemoryUsage
+memory_usage(void)
 {
+	MemoryUsage usage = {.max_queues = memory->max_queues,
+						 .places = pg_atomic_read_u64(&memory->places),
+						 .max_places = memory->max_places,
+						 .max_pages = memory->n_pages,
+						 .bytes = memory_size()};
+
 	LWLockAcquire(directory_lock(), LW_SHARED);
-	*n_queues = hash_get_num_entries(queue_hash);
+	usage.queues = hash_get_num_entries(queue_hash);
 	LWLockRelease(directory_lock());
-	*max_queues = memory->max_queues;
-	*places = pg_atomic_read_u64(&memory->places);
-	*max_places = memory->max_places;
+	LWLockAcquire(&locks[POOL_LOCK].lock, LW_SHARED);
+	usage.pages = memory->n_pages - pool->n_free;
+	LWLockRelease(&locks[POOL_LOCK].lock);
+	return usage;
 }

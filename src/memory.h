@@ -49,7 +49,21 @@ typedef struct QueueConfig
 	int64 active_ttl;
 	int64 idle_ttl;
 	TimestampTz opens_at; /* DT_NOBEGIN when not set */
+	int64 poll_front;
+	int64 poll_back;
+	int32 poll_back_position;
+	int64 outflow_window;
+	int64 wait_step;
+	bool announce;
 } QueueConfig;
+
+/* A rate: a count whose past fades, and since when it is counted. */
+typedef struct Meter
+{
+	double count;
+	TimestampTz at; /* when it was last added to */
+	TimestampTz since; /* 0: not yet */
+} Meter;
 
 typedef struct QueueKey
 {
@@ -70,10 +84,9 @@ typedef struct Queue
 	double bucket;
 	TimestampTz bucket_at;
 
-	/* Measured outflow: an exponentially weighted count of promotions. */
-	double outflow;
-	TimestampTz outflow_at;
-	TimestampTz outflow_since;
+	/* Who was let in, and who is gone, lately. */
+	Meter promotions;
+	Meter ends;
 
 	/* Since the queue was loaded. */
 	int64 entered;
@@ -81,6 +94,8 @@ typedef struct Queue
 	int64 ended;
 
 	TimestampTz idle_checked; /* last search for silent ones */
+	TimestampTz idle_shortened; /* when idle_ttl was made shorter, */
+	int64 idle_ttl_before; /* and what it had been */
 	bool dropping; /* its row is being deleted */
 	int creator; /* process that is creating it; 0: committed */
 	int in_flight; /* transactions with changes not yet applied */
@@ -92,6 +107,7 @@ typedef struct Database
 	Oid database; /* InvalidOid: entry is free */
 	bool loaded;
 	bool stale; /* tables were changed behind our back */
+	uint64 hand_changes; /* how often */
 	Latch *runner; /* latch of the backend in run(), or NULL */
 	TimestampTz runner_wakes; /* when it will wake by itself */
 } Database;
@@ -121,18 +137,33 @@ extern void queue_end_place(Queue *queue, int64 place, LineState expected);
 extern void queue_refill(Queue *queue, TimestampTz now);
 extern int64 queue_room(const Queue *queue, int64 credit);
 extern bool queue_is_open(const Queue *queue, TimestampTz now);
-extern void queue_count_outflow(Queue *queue, int64 n, TimestampTz now);
+extern bool queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz now);
+extern void queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now);
+extern void queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now);
 extern double queue_outflow(const Queue *queue, TimestampTz now);
+extern double queue_ended_rate(const Queue *queue, TimestampTz now);
 
 /* Databases. */
 extern bool database_loaded(bool *stale);
-extern void database_set_loaded(bool loaded);
+extern uint64 database_begin_load(void);
+extern void database_end_load(uint64 changes);
 extern void database_set_stale(void);
 extern void database_clear(Oid database, bool forget);
 extern void database_set_runner(Latch *latch, TimestampTz wakes);
 extern void database_wake_runner(TimestampTz due);
 
-/* Usage, for the views. */
-extern void memory_usage(int *queues, int *max_queues, int64 *places, int64 *max_places);
+/* How much of it is used. */
+typedef struct MemoryUsage
+{
+	int queues;
+	int max_queues;
+	int64 places;
+	int64 max_places;
+	uint32 pages;
+	uint32 max_pages;
+	Size bytes;
+} MemoryUsage;
+
+extern MemoryUsage memory_usage(void);
 
 #endif /* TICKET_MEMORY_H */

@@ -136,29 +136,15 @@ pending_join(Queue *queue, int64 place, TimestampTz heard)
 	add_queue_change(CHANGE_JOIN, queue, place)->time = heard;
 }
 
-void
-pending_admit(Queue *queue, int64 place, TimestampTz expires_at)
-{
-	Change *change = add_queue_change(CHANGE_ADMIT, queue, place);
-
-	change->time = expires_at;
-	change->counted = true;
-	queue->active++;
-	if (queue->config.mode != MODE_PASSTHROUGH)
-	{
-		change->token = true;
-		queue->bucket -= 1;
-	}
-}
-
 /*
- * With credit, the promoted takes the room of an active ticket that ends in
- * this same transaction, so that Queue.active need not grow meanwhile.
+ * Sets room and rate aside for one who will be active.  With credit he takes
+ * the room of an active ticket that ends in this same transaction, so that
+ * Queue.active need not grow meanwhile.
  */
-void
-pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
+static void
+add_activation(ChangeKind kind, Queue *queue, int64 place, TimestampTz expires_at, bool credit)
 {
-	Change *change = add_queue_change(CHANGE_PROMOTE, queue, place);
+	Change *change = add_queue_change(kind, queue, place);
 
 	change->time = expires_at;
 	if (!credit)
@@ -171,6 +157,18 @@ pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
 		change->token = true;
 		queue->bucket -= 1;
 	}
+}
+
+void
+pending_admit(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
+{
+	add_activation(CHANGE_ADMIT, queue, place, expires_at, credit);
+}
+
+void
+pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit)
+{
+	add_activation(CHANGE_PROMOTE, queue, place, expires_at, credit);
 }
 
 void
@@ -191,7 +189,8 @@ pending_credit(const Queue *queue)
 			continue;
 		if (changes[i].kind == CHANGE_END && changes[i].counted)
 			credit++;
-		else if (changes[i].kind == CHANGE_PROMOTE && !changes[i].counted)
+		else if ((changes[i].kind == CHANGE_PROMOTE || changes[i].kind == CHANGE_ADMIT) &&
+				 !changes[i].counted)
 			credit--;
 	}
 	return credit;
@@ -309,7 +308,7 @@ pending_wake(TimestampTz due)
 
 /* Applies one change of a queue; returns when the runner should look at it. */
 static TimestampTz
-apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
+apply_queue_change(Queue *queue, const Change *change, int64 *promoted, int64 *ended)
 {
 	switch (change->kind)
 	{
@@ -330,13 +329,13 @@ apply_queue_change(Queue *queue, const Change *change, int64 *promoted)
 			queue_end_place(queue, change->place, change->counted ? LINE_ACTIVE : LINE_WAITING);
 			if (change->counted)
 				queue->active--;
-			queue->ended++;
+			(*ended)++;
 			break;
 		case CHANGE_NEW_QUEUE:
 			queue->creator = 0;
 			break;
 		case CHANGE_CONFIG:
-			queue->config = *change->config;
+			queue_configure(queue, change->config, clock_now());
 			return DT_NOBEGIN;
 		default:
 			break;
@@ -375,6 +374,7 @@ apply_run(int first, TimestampTz *wake)
 {
 	int i = first;
 	int64 promoted = 0;
+	int64 ended = 0;
 	Queue *queue = queue_acquire_slot(changes[first].slot, changes[first].generation, LW_EXCLUSIVE);
 
 	for (; i < n_changes && changes[i].slot == changes[first].slot &&
@@ -383,7 +383,7 @@ apply_run(int first, TimestampTz *wake)
 	{
 		if (queue)
 		{
-			TimestampTz due = apply_queue_change(queue, &changes[i], &promoted);
+			TimestampTz due = apply_queue_change(queue, &changes[i], &promoted, &ended);
 
 			*wake = Min(*wake, due);
 		}
@@ -392,8 +392,7 @@ apply_run(int first, TimestampTz *wake)
 	{
 		TimestampTz now = clock_now();
 
-		if (promoted > 0)
-			queue_count_outflow(queue, promoted, now);
+		queue_count(queue, promoted, ended, now);
 		queue_refill(queue, now);
 		if (queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now) &&
 			queue_room(queue, 0) > 0)

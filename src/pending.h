@@ -20,7 +20,7 @@ extern void pending_reserve(int n);
 
 /* With the queue lock held exclusively, after pending_reserve before it was taken. */
 extern void pending_join(Queue *queue, int64 place, TimestampTz heard);
-extern void pending_admit(Queue *queue, int64 place, TimestampTz expires_at);
+extern void pending_admit(Queue *queue, int64 place, TimestampTz expires_at, bool credit);
 extern void pending_promote(Queue *queue, int64 place, TimestampTz expires_at, bool credit);
 extern void pending_end(Queue *queue, int64 place, bool was_active);
 extern int64 pending_credit(const Queue *queue);

@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "answer.h"
 #include "funcapi.h"
 #include "load.h"
 #include "miscadmin.h"
@@ -21,11 +22,14 @@
 
 /* Tickets changed by one statement, at most. */
 #define BATCH 10000
+/* Places looked at before others get the queue's lock. */
+#define PICK_STEP 20000
 
 PG_FUNCTION_INFO_V1(ticket_queue_create);
 PG_FUNCTION_INFO_V1(ticket_promote);
 PG_FUNCTION_INFO_V1(ticket_expire);
 PG_FUNCTION_INFO_V1(ticket_queue_memory);
+PG_FUNCTION_INFO_V1(ticket_memory_usage);
 
 /* ---------- create ---------- */
 
@@ -128,20 +132,40 @@ cell_time(Line *line, int64 place)
 	return __atomic_load_n(&cell->time, __ATOMIC_RELAXED);
 }
 
+/* Active ones whose time is up, or waiting ones that have gone silent. */
+static bool
+is_due(const Queue *queue, LineState state, int64 place, TimestampTz now)
+{
+	TimestampTz time = cell_time(queue_line(queue), place);
+
+	return state == LINE_ACTIVE ? time <= now : queue_is_silent(queue, time, now);
+}
+
 /*
- * Places in a state whose time is not after a moment: overdue or silent ones.
+ * Picks those of a state that are due.  The lock is let go of between steps,
+ * so that nobody waits for a look at a million places.
  */
 static void
-pick_places(Queue *queue, LineState state, TimestampTz moment, Places *places)
+pick_due(int64 queue_id, LineState state, TimestampTz now, Places *places)
 {
-	Line *line = queue_line(queue);
 	int64 place = 0;
 
-	while (places->n < places->max && (place = line_next(line, memory_pool(), state, place)) != 0)
+	do
 	{
-		if (cell_time(line, place) <= moment)
-			places->place[places->n++] = place;
-	}
+		Queue *queue = queue_acquire(queue_id, LW_SHARED);
+
+		if (queue == NULL)
+			return;
+		for (int i = 0; i < PICK_STEP && places->n < places->max; i++)
+		{
+			place = line_next(queue_line(queue), memory_pool(), state, place);
+			if (place == 0)
+				break;
+			if (is_due(queue, state, place, now))
+				places->place[places->n++] = place;
+		}
+		queue_release(queue);
+	} while (place != 0 && places->n < places->max);
 }
 
 /* ---------- expire ---------- */
@@ -189,21 +213,21 @@ expire_queue(int64 queue_id, bool idle)
 	TimestampTz now = clock_now();
 	Places overdue;
 	Places silent;
-	Queue *queue;
 
 	places_init(&overdue, BATCH);
 	places_init(&silent, idle ? BATCH : 0);
-	queue = queue_acquire(queue_id, idle ? LW_EXCLUSIVE : LW_SHARED);
-	if (queue == NULL)
-		return 0;
-	pick_places(queue, LINE_ACTIVE, now, &overdue);
+	pick_due(queue_id, LINE_ACTIVE, now, &overdue);
 	if (idle)
 	{
-		pick_places(queue, LINE_WAITING, now - queue->config.idle_ttl, &silent);
-		queue->idle_checked = now;
-	}
-	queue_release(queue);
+		Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
 
+		if (queue)
+		{
+			queue->idle_checked = now;
+			queue_release(queue);
+		}
+		pick_due(queue_id, LINE_WAITING, now, &silent);
+	}
 	return expire_places(queue_id, &overdue, true, now) +
 		   expire_places(queue_id, &silent, false, now);
 }
@@ -293,17 +317,35 @@ ticket_expire(PG_FUNCTION_ARGS)
 
 /* ---------- promote ---------- */
 
-static SavedPlan promote_entries = {
-	"WITH next AS MATERIALIZED ("
-	" SELECT place FROM ticket.queue_entry"
-	" WHERE queue_id" EQ "$1 AND place" EQ "ANY ($2) AND status" EQ "'waiting'"
-	" ORDER BY place FOR NO KEY UPDATE SKIP LOCKED)"
-	" UPDATE ticket.queue_entry AS e SET status = 'active', admitted_at = $3, expires_at = $4"
-	" FROM next WHERE e.queue_id" EQ "$1 AND e.place" EQ "next.place"
-	" RETURNING e.place",
-	4,
-	{INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-};
+/* clang-format off */
+#define PROMOTE_ENTRIES \
+	"WITH next AS MATERIALIZED (" \
+	" SELECT place FROM ticket.queue_entry" \
+	" WHERE queue_id" EQ "$1 AND place" EQ "ANY ($2) AND status" EQ "'waiting'" \
+	" ORDER BY place FOR NO KEY UPDATE SKIP LOCKED)," \
+	" e AS (UPDATE ticket.queue_entry AS e SET status = 'active', admitted_at = $3, expires_at = $4" \
+	" FROM next WHERE e.queue_id" EQ "$1 AND e.place" EQ "next.place" \
+	" RETURNING e.place, e.user_id)"
+
+/* In events of at most 1,000 tickets each, in the order of the line. */
+#define PROMOTED_EVENTS \
+	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
+	" SELECT 'queue', $1::pg_catalog.text, 'queue.promoted', pg_catalog.jsonb_build_object(" \
+	"'v', 1, 'queue_id', $1, 'places', pg_catalog.jsonb_agg(n.place ORDER BY n.place)," \
+	" 'user_ids', pg_catalog.jsonb_agg(n.user_id ORDER BY n.place)," \
+	" 'admitted_at', $3, 'expires_at', $4)" \
+	" FROM (SELECT place, user_id, (pg_catalog.row_number() OVER (ORDER BY place)" MINUS "1)" \
+	" OPERATOR(pg_catalog./) 1000 AS batch FROM e) AS n GROUP BY n.batch ORDER BY n.batch)"
+/* clang-format on */
+
+#define PROMOTE_TYPES \
+	{ \
+		INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID \
+	}
+
+static SavedPlan promote_entries = {PROMOTE_ENTRIES " SELECT place FROM e", 4, PROMOTE_TYPES};
+static SavedPlan promote_and_announce = {PROMOTE_ENTRIES "," PROMOTED_EVENTS " SELECT place FROM e",
+										 4, PROMOTE_TYPES};
 
 /* One step of a promotion: whom it found in the line. */
 typedef struct PromoteStep
@@ -313,6 +355,7 @@ typedef struct PromoteStep
 	int64 reached; /* the last place looked at; 0: end of the line */
 	TimestampTz now;
 	TimestampTz expires_at;
+	bool announce;
 } PromoteStep;
 
 /* How many can be promoted now, by mode, capacity and rate. */
@@ -359,6 +402,7 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 		no_such_queue(queue_id);
 	step->now = clock_now();
 	step->expires_at = step->now + queue->config.active_ttl;
+	step->announce = queue->config.announce;
 	room = promote_room(queue, step->now);
 	room = Min(step->next.max, room);
 	credit = pending_credit(queue);
@@ -366,7 +410,7 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 		   (place = line_next(queue_line(queue), memory_pool(), LINE_WAITING, place)) != 0)
 	{
 		step->reached = place;
-		if (cell_time(queue_line(queue), place) < step->now - queue->config.idle_ttl)
+		if (is_due(queue, LINE_WAITING, place, step->now))
 			step->silent.place[step->silent.n++] = place;
 		else
 		{
@@ -387,7 +431,7 @@ promote_write(int64 queue_id, PromoteStep *step)
 
 	if (step->next.n == 0)
 		return 0;
-	done.n = plan_run(&promote_entries, args, NULL);
+	done.n = plan_run(step->announce ? &promote_and_announce : &promote_entries, args, NULL);
 	if (done.n < step->next.n)
 	{
 		places_returned(&done);
@@ -528,10 +572,12 @@ queue_next_due(int64 queue_id, TimestampTz now)
 /*
  * queue_memory() -> setof (queue_id bigint, waiting bigint, active bigint,
  *		admitted bigint, entered bigint, promoted bigint, ended bigint,
- *		outflow float8, changes bigint, in_flight int)
+ *		outflow float8, changes bigint, in_flight int, first_place bigint,
+ *		ended_rate float8)
  *
  * The counters of this database's queues.  active counts places, admitted
- * counts room taken, transactions still running included.
+ * counts room taken, transactions still running included; first_place is the
+ * place of the first that waits; outflow and ended_rate are per second.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -552,14 +598,18 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_acquire(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[10];
-		bool nulls[10] = {false};
+		Datum values[12];
+		bool nulls[12] = {false};
+		TimestampTz now;
+		int64 first;
 
 		if (queue == NULL)
 			continue;
 		copy = *queue;
 		line = *queue_line(queue);
+		first = line_next(queue_line(queue), memory_pool(), LINE_WAITING, 0);
 		queue_release(queue);
+		now = clock_now();
 		values[0] = Int64GetDatum(ids[i]);
 		values[1] = Int64GetDatum(line.n_waiting);
 		values[2] = Int64GetDatum(line.n_active);
@@ -567,10 +617,51 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[4] = Int64GetDatum(copy.entered);
 		values[5] = Int64GetDatum(copy.promoted);
 		values[6] = Int64GetDatum(copy.ended);
-		values[7] = Float8GetDatum(queue_outflow(&copy, clock_now()));
+		values[7] = Float8GetDatum(queue_outflow(&copy, now));
 		values[8] = Int64GetDatum((int64) copy.changes);
 		values[9] = Int32GetDatum(copy.in_flight);
+		values[10] = Int64GetDatum(first);
+		nulls[10] = first == 0;
+		values[11] = Float8GetDatum(queue_ended_rate(&copy, now));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+static AnswerType usage_answer = {
+	7,
+	{{"queues", INT4OID},
+	 {"max_queues", INT4OID},
+	 {"places", INT8OID},
+	 {"max_places", INT8OID},
+	 {"pages", INT4OID},
+	 {"max_pages", INT4OID},
+	 {"bytes", INT8OID}},
+};
+
+/*
+ * memory_usage() -> (queues int, max_queues int, places bigint,
+ *		max_places bigint, pages int, max_pages int, bytes bigint)
+ *
+ * How much of the shared memory is used, over all databases.
+ *
+ * Errors: TK014.  Locks: directory lock, then pool lock, both shared.
+ */
+Datum
+ticket_memory_usage(PG_FUNCTION_ARGS)
+{
+	MemoryUsage usage;
+	Datum values[7];
+	bool nulls[7] = {false};
+
+	memory_require();
+	usage = memory_usage();
+	values[0] = Int32GetDatum(usage.queues);
+	values[1] = Int32GetDatum(usage.max_queues);
+	values[2] = Int64GetDatum(usage.places);
+	values[3] = Int64GetDatum(usage.max_places);
+	values[4] = Int32GetDatum(usage.pages);
+	values[5] = Int32GetDatum(usage.max_pages);
+	values[6] = Int64GetDatum(usage.bytes);
+	PG_RETURN_DATUM(answer_row(&usage_answer, values, nulls));
 }

@@ -33,7 +33,7 @@ INSERT INTO may_execute VALUES
 	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer operator auditor'), ('queue_create', 'operator'),
 	('venue_create', 'operator'), ('concert_create', 'operator'), ('performance_create', 'operator'), ('section_create', 'operator'),
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
-	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'),
+	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
 SELECT is((SELECT string_agg(p.part, ' ' ORDER BY p.n) FROM part p WHERE has_function_privilege(p.role, f.oid, 'EXECUTE')), m.parts,
@@ -45,6 +45,7 @@ SELECT is((SELECT string_agg(p.part || ' ' || r.privilege, ', ' ORDER BY p.n, r.
 	CASE c.relname WHEN 'queue' THEN 'operator SELECT, operator UPDATE, auditor SELECT'
 		WHEN 'error_codes' THEN 'buyer SELECT, operator SELECT, auditor SELECT'
 		WHEN 'queue_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
+		WHEN 'memory_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 		WHEN 'sale_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 		ELSE 'operator SELECT, auditor SELECT' END,
 	format('privileges on %s', c.relname))
@@ -93,6 +94,7 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.tick()', 'operator'),
 	('SELECT * FROM ticket.verify()', 'operator auditor'),
 	('SELECT * FROM ticket.queue_stats', 'operator auditor monitor'),
+	('SELECT * FROM ticket.memory_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.sale_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.queue_memory()', 'operator auditor monitor'),
 	('SELECT user_id FROM ticket.queue_entry', 'operator auditor'),
