@@ -9,7 +9,8 @@ CREATE FUNCTION ticket.concerts(
 BEGIN ATOMIC
 	SELECT c.concert_id, c.name, count(p.performance_id),
 		min(p.starts_at) FILTER (WHERE p.starts_at > ticket.clock())
-	FROM ticket.concert c LEFT JOIN ticket.performance p ON p.concert_id = c.concert_id
+	FROM ticket.concert c LEFT JOIN ticket.performance p ON p.concert_id = c.concert_id AND p.status = 'scheduled'
+	WHERE c.withdrawn_at IS NULL
 	GROUP BY c.concert_id
 	ORDER BY c.concert_id;
 END;
@@ -23,7 +24,7 @@ CREATE FUNCTION ticket.performances(
 ) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
 	SELECT p.performance_id, v.name, p.starts_at, p.queue_id, p.sale_opens_at, p.sale_closes_at,
-		(p.sale_opens_at IS NULL OR p.sale_opens_at <= ticket.clock())
+		p.status = 'scheduled' AND (p.sale_opens_at IS NULL OR p.sale_opens_at <= ticket.clock())
 			AND coalesce(p.sale_closes_at, p.starts_at) > ticket.clock()
 			AND p.starts_at > ticket.clock(),
 		p.seat_count, p.max_seats_per_user
@@ -38,15 +39,15 @@ CREATE FUNCTION ticket.sections(
 	OUT section_id bigint, OUT name text, OUT price bigint, OUT seats bigint, OUT available bigint
 ) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
-	SELECT s.section_id, s.name, s.price, s.row_count::bigint * s.seats_per_row, f.available
+	SELECT s.section_id, s.name, s.price, s.seat_count::bigint, f.available
 	FROM ticket.section s, LATERAL (
 		SELECT count(*) FILTER (WHERE e.status = 'free'
 			OR (e.status = 'held' AND e.held_until <= ticket.clock())) AS available
 		FROM ticket.seat e
 		WHERE e.performance_id = s.performance_id
 			AND e.seat_id >= s.first_seat_id
-			AND e.seat_id < s.first_seat_id + s.row_count * s.seats_per_row) f
-	WHERE s.performance_id = sections.performance_id
+			AND e.seat_id < s.first_seat_id + s.seat_count) f
+	WHERE s.performance_id = sections.performance_id AND s.withdrawn_at IS NULL
 	ORDER BY s.first_seat_id;
 END;
 COMMENT ON FUNCTION ticket.sections(bigint) IS
@@ -63,7 +64,7 @@ BEGIN ATOMIC
 	FROM ticket.section s JOIN ticket.seat e
 		ON e.performance_id = s.performance_id
 		AND e.seat_id >= s.first_seat_id
-		AND e.seat_id < s.first_seat_id + s.row_count * s.seats_per_row
+		AND e.seat_id < s.first_seat_id + s.seat_count
 	WHERE s.performance_id = $1 AND ($2 IS NULL OR s.section_id = $2)
 	ORDER BY e.seat_id;
 END;

@@ -20,6 +20,7 @@ CREATE TABLE ticket.seat (
 					CONSTRAINT seat_status CHECK (status IN ('free', 'held', 'sold', 'blocked')),
 	reservation_id	bigint,
 	held_until		timestamptz,
+	accessible		boolean NOT NULL DEFAULT false,
 	CONSTRAINT seat_pkey PRIMARY KEY (performance_id, seat_id),
 	CONSTRAINT seat_reserved CHECK ((status IN ('held', 'sold')) = (reservation_id IS NOT NULL)),
 	CONSTRAINT seat_held_until CHECK ((status = 'held') = (held_until IS NOT NULL))
@@ -29,10 +30,11 @@ COMMENT ON COLUMN ticket.seat.performance_id IS 'The performance';
 COMMENT ON COLUMN ticket.seat.seat_id IS 'Number of the seat in its performance, in order of section, row, number';
 COMMENT ON COLUMN ticket.seat.section_id IS 'The section';
 COMMENT ON COLUMN ticket.seat.row_no IS 'Row within the section, from 1';
-COMMENT ON COLUMN ticket.seat.seat_no IS 'Number within the row, from 1';
+COMMENT ON COLUMN ticket.seat.seat_no IS 'Number within the row; where one is missing there is a gap, though seat_id goes on';
 COMMENT ON COLUMN ticket.seat.status IS 'free, held, sold or blocked; held past held_until is as good as free';
 COMMENT ON COLUMN ticket.seat.reservation_id IS 'The reservation that holds or has bought it';
 COMMENT ON COLUMN ticket.seat.held_until IS 'When the hold ends by itself';
+COMMENT ON COLUMN ticket.seat.accessible IS 'Whether one can get to it in a wheelchair';
 
 /* Live means held or paid, and ended_at IS NULL. */
 CREATE TABLE ticket.reservation (

@@ -55,6 +55,11 @@ END $$;
 COMMENT ON FUNCTION ticket.check_found(boolean, text) IS
 	'Raises TK005 with the message unless ok is true';
 
+CREATE FUNCTION ticket.actor(actor text) RETURNS text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_actor';
+COMMENT ON FUNCTION ticket.actor(text) IS
+	'Who does something: the authenticated user, else the name given, else the database role';
+
 CREATE VIEW ticket.error_codes AS SELECT sqlstate, name, http_status, meaning FROM ticket.error_code_list();
 COMMENT ON VIEW ticket.error_codes IS 'Every error the extension raises';
 COMMENT ON COLUMN ticket.error_codes.sqlstate IS 'SQLSTATE';

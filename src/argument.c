@@ -7,6 +7,7 @@
 
 #include "compat.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -102,6 +103,28 @@ arg_user(FunctionCallInfo fcinfo, int argno)
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "user_id must not be NULL");
 	check_length(user, "user_id");
 	return user;
+}
+
+PG_FUNCTION_INFO_V1(ticket_actor);
+
+/*
+ * actor(actor text) -> text
+ *
+ * Who it is that does something: the authenticated user, where there is one,
+ * else the name given, else the database role.
+ *
+ * Errors: 22023, TK013.  Locks: none.
+ */
+Datum
+ticket_actor(PG_FUNCTION_ARGS)
+{
+	bool claimed =
+		ticket_user_claim != NULL && *ticket_user_claim != '\0' && claimed_user() != NULL;
+
+	if (claimed || !PG_ARGISNULL(0))
+		PG_RETURN_TEXT_P(arg_user(fcinfo, 0));
+	/* The role the session is in, also inside a function of another owner. */
+	PG_RETURN_TEXT_P(cstring_to_text(GetUserNameFromId(GetOuterUserId(), false)));
 }
 
 /* An idempotency key, 1 to 255 characters, or NULL. */

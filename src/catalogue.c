@@ -16,6 +16,7 @@
 #include "relation.h"
 #include "seat.h"
 #include "ticket.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -113,6 +114,9 @@ performance_read(int64 performance_id, Performance *performance)
 			DatumGetIntervalP(row_get(&scan, row, COL_PERFORMANCE_HOLD_INTERVAL, &isnull)));
 		performance->max_seats =
 			DatumGetInt32(row_get(&scan, row, COL_PERFORMANCE_MAX_SEATS, &isnull));
+		performance->scheduled =
+			strcmp(TextDatumGetCString(row_get(&scan, row, COL_PERFORMANCE_STATUS, &isnull)),
+				   "scheduled") == 0;
 	}
 	row_scan_end(&scan);
 	return row != NULL;
@@ -143,6 +147,7 @@ performance_get(int64 performance_id, Performance *performance)
 	return true;
 }
 
+/* The price of its seats, or SECTION_WITHDRAWN. */
 int64
 section_price(int64 section_id)
 {
@@ -163,6 +168,8 @@ section_price(int64 section_id)
 	if (row == NULL)
 		elog(ERROR, "section %lld does not exist", (long long) section_id);
 	price = column_int64(&scan, row, COL_SECTION_PRICE, 0);
+	if (column_int64(&scan, row, COL_SECTION_WITHDRAWN_AT, DT_NOEND) != DT_NOEND)
+		price = SECTION_WITHDRAWN;
 	row_scan_end(&scan);
 	if (valid)
 	{

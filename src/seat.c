@@ -154,6 +154,10 @@ hold_repeated(HoldRequest *request, Datum *answer)
 static void
 check_sale_window(const Performance *performance, TimestampTz now)
 {
+	if (!performance->scheduled)
+		ticket_error(ERROR_SALE_CLOSED, NULL, "Choose another date.",
+					 "performance %lld has been withdrawn or cancelled",
+					 (long long) performance->performance_id);
 	if (now < performance->sale_opens_at)
 		ticket_error(ERROR_SALE_CLOSED,
 					 psprintf("It opens at %s.", timestamptz_to_str(performance->sale_opens_at)),
@@ -274,6 +278,8 @@ look_at_seat(HoldRequest *request, int i, TimestampTz now)
 		status = TextDatumGetCString(row_get(&scan, row, COL_SEAT_STATUS, &isnull));
 		request->price[i] =
 			section_price(DatumGetInt64(row_get(&scan, row, COL_SEAT_SECTION_ID, &isnull)));
+		if (request->price[i] == SECTION_WITHDRAWN)
+			status = "withdrawn";
 		request->amount += request->price[i];
 		if (strcmp(status, "held") == 0 &&
 			DatumGetTimestampTz(row_get(&scan, row, COL_SEAT_HELD_UNTIL, &isnull)) <= now)

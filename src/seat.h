@@ -19,12 +19,16 @@ typedef struct Performance
 	TimestampTz sale_closes_at; /* DT_NOEND: when it begins */
 	int64 hold_us;
 	int max_seats;
+	bool scheduled; /* neither withdrawn nor cancelled */
 } Performance;
 
 /* catalogue.c */
 extern void catalogue_init(void);
 extern bool performance_get(int64 performance_id, Performance *performance);
 extern int64 section_price(int64 section_id);
+
+/* What section_price() says of a section that has been withdrawn. */
+#define SECTION_WITHDRAWN INT64CONST(-1)
 
 /* reservation.c */
 extern bool reservation_take_over(int64 reservation_id);

@@ -20,8 +20,8 @@ INSERT INTO ticket.concert (name) SELECT 'Concert ' || c FROM generate_series(1,
 INSERT INTO ticket.performance (concert_id, venue_id, starts_at, hold_interval, max_seats_per_user, seat_count)
 SELECT c, 1, now() + '30 days', '1 hour', 4, CASE WHEN c > :concerts THEN 1000 ELSE 50 END
 FROM generate_series(1, :concerts + 1) AS c;
-INSERT INTO ticket.section (performance_id, name, price, first_seat_id, row_count, seats_per_row)
-SELECT least(s, :concerts + 1), 'Section ' || s, 5000 + s % 100, 1 + 50 * greatest(s - :concerts - 1, 0), 5, 10
+INSERT INTO ticket.section (performance_id, name, price, first_seat_id, row_count, seats_per_row, seat_count)
+SELECT least(s, :concerts + 1), 'Section ' || s, 5000 + s % 100, 1 + 50 * greatest(s - :concerts - 1, 0), 5, 10, 50
 FROM generate_series(1, :concerts + 20) AS s;
 INSERT INTO ticket.seat (performance_id, seat_id, section_id, row_no, seat_no)
 SELECT s.performance_id, s.first_seat_id + i, s.section_id, i / 10 + 1, i % 10 + 1

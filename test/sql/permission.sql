@@ -32,6 +32,10 @@ INSERT INTO may_execute VALUES
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
 	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer operator auditor'), ('queue_create', 'operator'),
 	('venue_create', 'operator'), ('concert_create', 'operator'), ('performance_create', 'operator'), ('section_create', 'operator'),
+	('venue_change', 'operator'), ('venue_withdraw', 'operator'), ('venue_section_create', 'operator'),
+	('venue_section_change', 'operator'), ('venue_section_delete', 'operator'), ('concert_change', 'operator'),
+	('concert_withdraw', 'operator'), ('performance_change', 'operator'), ('performance_withdraw', 'operator'),
+	('section_change', 'operator'), ('section_withdraw', 'operator'),
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
