@@ -35,7 +35,9 @@ CREATE TABLE ticket.queue (
 						CHECK (outflow_window BETWEEN '1 second' AND '1 day'),
 	wait_step			interval NOT NULL DEFAULT '1 second' CONSTRAINT queue_wait_step
 						CHECK (wait_step BETWEEN '1 millisecond' AND '1 day'),
-	announce			boolean NOT NULL DEFAULT true
+	announce			boolean NOT NULL DEFAULT true,
+	retention			interval DEFAULT '1 day' CONSTRAINT queue_retention
+						CHECK (retention BETWEEN '0' AND '3660 days')
 );
 COMMENT ON TABLE ticket.queue IS
 	'Waiting rooms. Operators change them with plain UPDATEs, in force at commit';
@@ -64,6 +66,8 @@ COMMENT ON COLUMN ticket.queue.outflow_window IS
 COMMENT ON COLUMN ticket.queue.wait_step IS 'estimated_wait is told in multiples of this, rounded up';
 COMMENT ON COLUMN ticket.queue.announce IS
 	'Whether promotions are written to the outbox (queue.promoted)';
+COMMENT ON COLUMN ticket.queue.retention IS
+	'How long the row of a ticket that has ended is kept; NULL: for ever. After that its token is not valid any more';
 
 /*
  * No foreign key to queue: its check would lock one queue row for every fan

@@ -30,11 +30,13 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "pending.h"
+#include "queue.h"
 #include "relation.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "ticket.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -78,7 +80,7 @@ parse_mode(const char *mode)
 	return MODE_OPEN;
 }
 
-/* A row of ticket.queue, whose columns but opens_at are NOT NULL. */
+/* A row of ticket.queue, whose columns but opens_at and retention are NOT NULL. */
 static int64
 read_config(TupleTableSlot *row, QueueConfig *config)
 {
@@ -102,6 +104,8 @@ read_config(TupleTableSlot *row, QueueConfig *config)
 	config->outflow_window = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_OUTFLOW_WINDOW)));
 	config->wait_step = interval_us(DatumGetIntervalP(COLUMN(COL_QUEUE_WAIT_STEP)));
 	config->announce = DatumGetBool(COLUMN(COL_QUEUE_ANNOUNCE));
+	value = COLUMN(COL_QUEUE_RETENTION);
+	config->retention = isnull ? -1 : interval_us(DatumGetIntervalP(value));
 	return DatumGetInt64(COLUMN(COL_QUEUE_QUEUE_ID));
 #undef COLUMN
 }
@@ -244,13 +248,28 @@ queues_ready(void)
 
 /* ---------- following changes made by hand ---------- */
 
+static bool
+has_entries(int64 queue_id)
+{
+	ScanKeyData key;
+	RowScan scan;
+	bool found;
+
+	ScanKeyInit(&key, COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(queue_id));
+	row_scan_begin(&scan, REL_QUEUE_ENTRY, REL_QUEUE_ENTRY_PKEY, 1, &key);
+	found = HeapTupleIsValid(row_scan_next(&scan));
+	row_scan_end(&scan);
+	return found;
+}
+
 /*
  * Trigger of ticket.queue: after each row, after TRUNCATE, and before a DELETE
  * statement, so that what lives is known while the rows are still there.
  *
  * Settings reach shared memory at commit; a new queue takes its slot now, so
  * that a full memory is told to who creates it (TK004).  A queue with live
- * tickets cannot be deleted (TK009), nor its number changed (TK009).
+ * tickets cannot be deleted (TK009), nor its number changed (TK009); those
+ * that have ended are deleted with it.
  */
 Datum
 ticket_queue_follow(PG_FUNCTION_ARGS)
@@ -287,7 +306,12 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 	/* Rows show before callbacks run: so that the last change is applied last. */
 	class_lock(LOCK_CLASS_CONFIG, (uint32) queue_id, 0, false, true);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
 		pending_new_queue(queue_id, &config);
+		/* Its tickets may have been restored before it. */
+		if (has_entries(queue_id))
+			pending_stale();
+	}
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 	{
 		int64 live;
@@ -299,6 +323,7 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 								  (long long) live, busy),
 						 "Set mode to 'drain' and wait, or end its tickets first.",
 						 "queue %lld still has live tickets", (long long) queue_id);
+		queue_prune_all(queue_id);
 	}
 	else
 	{

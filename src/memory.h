@@ -55,6 +55,7 @@ typedef struct QueueConfig
 	int64 outflow_window;
 	int64 wait_step;
 	bool announce;
+	int64 retention; /* -1: for ever */
 } QueueConfig;
 
 /* A rate: a count whose past fades, and since when it is counted. */
@@ -96,6 +97,13 @@ typedef struct Queue
 	TimestampTz idle_checked; /* last search for silent ones */
 	TimestampTz idle_shortened; /* when idle_ttl was made shorter, */
 	int64 idle_ttl_before; /* and what it had been */
+
+	/* The search for rows to be pruned. */
+	TimestampTz prune_due;
+	int64 prune_place; /* how far it has come; 0: not begun */
+	TimestampTz prune_began;
+	TimestampTz prune_oldest; /* end of the first to end of those left so far */
+
 	bool dropping; /* its row is being deleted */
 	int creator; /* process that is creating it; 0: committed */
 	int in_flight; /* transactions with changes not yet applied */

@@ -22,6 +22,8 @@
 
 /* Tickets changed by one statement, at most. */
 #define BATCH 10000
+/* Tickets in one event. */
+#define EVENT_BATCH 1000
 /* Places looked at before others get the queue's lock. */
 #define PICK_STEP 20000
 
@@ -317,35 +319,25 @@ ticket_expire(PG_FUNCTION_ARGS)
 
 /* ---------- promote ---------- */
 
-/* clang-format off */
-#define PROMOTE_ENTRIES \
-	"WITH next AS MATERIALIZED (" \
-	" SELECT place FROM ticket.queue_entry" \
-	" WHERE queue_id" EQ "$1 AND place" EQ "ANY ($2) AND status" EQ "'waiting'" \
-	" ORDER BY place FOR NO KEY UPDATE SKIP LOCKED)," \
-	" e AS (UPDATE ticket.queue_entry AS e SET status = 'active', admitted_at = $3, expires_at = $4" \
-	" FROM next WHERE e.queue_id" EQ "$1 AND e.place" EQ "next.place" \
-	" RETURNING e.place, e.user_id)"
+static SavedPlan promote_entries = {
+	"WITH next AS MATERIALIZED ("
+	" SELECT place FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND place" EQ "ANY ($2) AND status" EQ "'waiting'"
+	" ORDER BY place FOR NO KEY UPDATE SKIP LOCKED)"
+	" UPDATE ticket.queue_entry AS e SET status = 'active', admitted_at = $3, expires_at = $4"
+	" FROM next WHERE e.queue_id" EQ "$1 AND e.place" EQ "next.place"
+	" RETURNING e.place, e.user_id",
+	4,
+	{INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
 
-/* In events of at most 1,000 tickets each, in the order of the line. */
-#define PROMOTED_EVENTS \
-	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
-	" SELECT 'queue', $1::pg_catalog.text, 'queue.promoted', pg_catalog.jsonb_build_object(" \
-	"'v', 1, 'queue_id', $1, 'places', pg_catalog.jsonb_agg(n.place ORDER BY n.place)," \
-	" 'user_ids', pg_catalog.jsonb_agg(n.user_id ORDER BY n.place)," \
-	" 'admitted_at', $3, 'expires_at', $4)" \
-	" FROM (SELECT place, user_id, (pg_catalog.row_number() OVER (ORDER BY place)" MINUS "1)" \
-	" OPERATOR(pg_catalog./) 1000 AS batch FROM e) AS n GROUP BY n.batch ORDER BY n.batch)"
-/* clang-format on */
-
-#define PROMOTE_TYPES \
-	{ \
-		INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID \
-	}
-
-static SavedPlan promote_entries = {PROMOTE_ENTRIES " SELECT place FROM e", 4, PROMOTE_TYPES};
-static SavedPlan promote_and_announce = {PROMOTE_ENTRIES "," PROMOTED_EVENTS " SELECT place FROM e",
-										 4, PROMOTE_TYPES};
+static SavedPlan insert_event = {
+	"INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
+	" VALUES ('queue', $1::pg_catalog.text, 'queue.promoted', pg_catalog.jsonb_build_object("
+	"'v', 1, 'queue_id', $1, 'places', $2, 'user_ids', $3, 'admitted_at', $4, 'expires_at', $5))",
+	5,
+	{INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
 
 /* One step of a promotion: whom it found in the line. */
 typedef struct PromoteStep
@@ -421,6 +413,47 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 	queue_release(queue);
 }
 
+/* A ticket that was promoted, for its event. */
+typedef struct Promoted
+{
+	int64 place;
+	Datum user;
+} Promoted;
+
+/* Tells of the tickets that the last statement returned, in order. */
+static void
+announce(int64 queue_id, const PromoteStep *step, int n)
+{
+	Promoted *promoted = palloc(Max(n, 1) * sizeof(Promoted));
+	Datum *places = palloc(EVENT_BATCH * sizeof(Datum));
+	Datum *users = palloc(EVENT_BATCH * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+	{
+		bool isnull;
+
+		promoted[i].place = result_int64(i, 1);
+		promoted[i].user = result_datum(i, 2, &isnull);
+	}
+	qsort(promoted, n, sizeof(Promoted), compare_place);
+	for (int first = 0; first < n; first += EVENT_BATCH)
+	{
+		int count = Min(n - first, EVENT_BATCH);
+		Datum args[5] = {Int64GetDatum(queue_id), 0, 0, TimestampTzGetDatum(step->now),
+						 TimestampTzGetDatum(step->expires_at)};
+
+		for (int i = 0; i < count; i++)
+		{
+			places[i] = Int64GetDatum(promoted[first + i].place);
+			users[i] = promoted[first + i].user;
+		}
+		args[1] = PointerGetDatum(
+			construct_array(places, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		args[2] = PointerGetDatum(construct_array(users, count, TEXTOID, -1, false, TYPALIGN_INT));
+		plan_run(&insert_event, args, NULL);
+	}
+}
+
 /* Writes the rows of a step; those locked by others are taken back. */
 static int
 promote_write(int64 queue_id, PromoteStep *step)
@@ -431,12 +464,14 @@ promote_write(int64 queue_id, PromoteStep *step)
 
 	if (step->next.n == 0)
 		return 0;
-	done.n = plan_run(step->announce ? &promote_and_announce : &promote_entries, args, NULL);
+	done.n = plan_run(&promote_entries, args, NULL);
 	if (done.n < step->next.n)
 	{
 		places_returned(&done);
 		pending_retract(step->next.n, done.place, done.n);
 	}
+	if (step->announce)
+		announce(queue_id, step, done.n);
 	return done.n;
 }
 
@@ -504,7 +539,7 @@ queue_idle_due(const Queue *queue)
 	return queue->idle_checked + Max(100000, queue->config.idle_ttl / 10);
 }
 
-/* Ends what is due and promotes; what a runner does with each queue. */
+/* Ends what is due, promotes, prunes; what a runner does with each queue. */
 void
 queue_round(int64 queue_id, int *promoted, int *expired)
 {
@@ -517,11 +552,13 @@ queue_round(int64 queue_id, int *promoted, int *expired)
 	queue_release(queue);
 	*expired += queue_expire(queue_id, idle);
 	*promoted += queue_promote(queue_id, PG_INT32_MAX);
+	queue_prune(queue_id);
 }
 
 /*
  * The earliest moment at which something of this queue falls due: somebody
- * can be promoted, an active ticket ends, silence is to be looked for.
+ * can be promoted, an active ticket ends, silence or rows to be pruned are to
+ * be looked for.
  */
 TimestampTz
 queue_next_due(int64 queue_id, TimestampTz now)
@@ -561,6 +598,8 @@ queue_next_due(int64 queue_id, TimestampTz now)
 	}
 	if (line->n_waiting > 0)
 		due = Min(due, queue_idle_due(queue));
+	if (config->retention >= 0)
+		due = Min(due, queue->prune_due);
 	for (int64 place = 0; (place = line_next(line, memory_pool(), LINE_ACTIVE, place)) != 0;)
 		due = Min(due, cell_time(line, place));
 	queue_release(queue);
