@@ -2,7 +2,7 @@
 
 CREATE TEMPORARY TABLE points AS
 SELECT coalesce(sum(amount) FILTER (WHERE kind = 'charge'), 0) AS charged,
-	coalesce(-sum(amount) FILTER (WHERE kind = 'payment'), 0) AS paid,
+	coalesce(sum(amount) FILTER (WHERE kind = 'payment'), 0) AS paid,
 	coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refunded,
 	(SELECT coalesce(sum(balance), 0) FROM ticket.account) AS "left"
 FROM ticket.ledger;

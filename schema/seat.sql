@@ -53,6 +53,7 @@ CREATE TABLE ticket.reservation (
 	place			bigint,
 	idempotency_key	text CONSTRAINT reservation_key CHECK (length(idempotency_key) BETWEEN 1 AND 255),
 	asked			text,
+	pending_payment	bigint,
 	CONSTRAINT reservation_asked CHECK ((asked IS NULL) = (idempotency_key IS NULL)),
 	CONSTRAINT reservation_seats CHECK (cardinality(seat_ids) BETWEEN 1 AND 1000
 		AND cardinality(prices) = cardinality(seat_ids)),
@@ -78,6 +79,7 @@ COMMENT ON COLUMN ticket.reservation.queue_id IS 'The queue the user came throug
 COMMENT ON COLUMN ticket.reservation.place IS 'The place in that queue, whose ticket paying ends';
 COMMENT ON COLUMN ticket.reservation.idempotency_key IS 'Key the caller gave to seat_hold: the same call again finds this row';
 COMMENT ON COLUMN ticket.reservation.asked IS 'What the call with that key asked for, to tell the same call from another';
+COMMENT ON COLUMN ticket.reservation.pending_payment IS 'The payment at a provider that is under way for it';
 
 CREATE TRIGGER final_state BEFORE UPDATE OF status, ended_at ON ticket.reservation
 	FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL AND OLD.status <> NEW.status)

@@ -39,6 +39,20 @@ BEGIN
 		SELECT m.* FROM ticket.queue_memory() m
 		WHERE (SELECT count(*) FROM entries) >= 0 AND m.in_flight = 0
 			AND (before -> m.queue_id::text)::bigint = m.changes
+	), books AS MATERIALIZED (
+		SELECT * FROM ticket.books
+	), expected (account, balance) AS (
+		SELECT 'sales:' || r.performance_id, sum(p.amount - p.refunded)
+		FROM ticket.payment p JOIN ticket.reservation r ON r.reservation_id = p.reservation_id
+		WHERE p.paid_at IS NOT NULL GROUP BY r.performance_id
+		UNION ALL
+		SELECT 'refund:' || f.provider, sum(f.amount) FROM ticket.refund f WHERE f.status = 'due' GROUP BY f.provider
+		UNION ALL
+		SELECT 'provider:' || m.provider, sum(m.amount)
+		FROM (SELECT p.provider, -p.amount AS amount FROM ticket.payment p
+				WHERE p.provider <> 'points' AND p.status NOT IN ('pending', 'failed')
+			UNION ALL
+			SELECT f.provider, f.amount FROM ticket.refund f WHERE f.status = 'done') AS m GROUP BY m.provider
 	), invariants (ord, invariant) AS (VALUES
 		(1, 'a seat has one live reservation and its state'),
 		(2, 'a live reservation has all its seats'),
@@ -54,7 +68,9 @@ BEGIN
 		(12, 'active tickets fit the capacity'),
 		(13, 'one live ticket per user and queue'),
 		(14, 'shared memory agrees with the tables'),
-		(15, 'nothing is orphaned')
+		(15, 'nothing is orphaned'),
+		(16, 'sales and providers have what the books say'),
+		(17, 'a payment under way is known to its reservation')
 	), violation (ord, what) AS (
 		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
 			e.status, e.reservation_id)
@@ -84,27 +100,42 @@ BEGIN
 		UNION ALL
 		SELECT 5, format('user %s has %s, the ledger says %s', coalesce(a.user_id, g.user_id), a.balance, g.amount)
 		FROM ticket.account a FULL JOIN (
-			SELECT user_id, sum(amount) AS amount FROM ticket.ledger GROUP BY user_id) g ON g.user_id = a.user_id
+			SELECT substr(b.account, 6) AS user_id, b.balance AS amount FROM books b WHERE b.account LIKE 'user:%'
+		) g ON g.user_id = a.user_id
 		WHERE coalesce(a.balance, 0) <> coalesce(g.amount, 0)
+		UNION ALL
+		SELECT 5, format('user %s: movement %s begins with %s after %s', g.user_id, g.ledger_id, g.balance_before, g.former)
+		FROM (SELECT l.user_id, l.ledger_id, l.balance_before,
+				lag(l.balance_after, 1, 0::bigint) OVER (PARTITION BY l.user_id ORDER BY l.ledger_id) AS former
+			FROM ticket.ledger l WHERE l.balance_after IS NOT NULL) AS g
+		WHERE g.balance_before <> g.former
 		UNION ALL
 		SELECT 6, format('user %s has %s', a.user_id, a.balance) FROM ticket.account a WHERE a.balance < 0
 		UNION ALL
 		SELECT 7, format('reservation %s is %s and has %s captured payments', r.reservation_id, r.status, coalesce(n.captured, 0))
 		FROM ticket.reservation r LEFT JOIN (
-			SELECT reservation_id, count(*) AS captured, sum(amount - refunded) AS kept
+			SELECT reservation_id, count(*) AS captured, sum(amount - refunded - kept) AS used
 			FROM ticket.payment WHERE paid_at IS NOT NULL GROUP BY reservation_id
 		) n ON n.reservation_id = r.reservation_id
-		WHERE (r.status = 'paid' AND (n.captured IS DISTINCT FROM 1 OR n.kept IS DISTINCT FROM r.amount))
-			OR (r.status <> 'paid' AND n.kept > 0)
+		WHERE (r.status = 'paid' AND (n.captured IS DISTINCT FROM 1 OR n.used IS DISTINCT FROM r.amount))
+			OR (r.status <> 'paid' AND n.used > 0)
 		UNION ALL
-		SELECT 8, format('payment %s of %s has refunded %s', p.payment_id, p.amount, p.refunded)
-		FROM ticket.payment p WHERE p.refunded > p.amount OR p.refunded < 0
+		SELECT 8, format('payment %s of %s has refunded %s and kept %s', p.payment_id, p.amount, p.refunded, p.kept)
+		FROM ticket.payment p WHERE p.refunded > p.amount - p.kept OR p.refunded < 0 OR p.kept < 0
 		UNION ALL
-		SELECT 9, format('payment %s: ledger has %s, payment %s', p.payment_id, g.amount, p.refunded - p.amount)
+		SELECT 8, format('payment %s has refunded %s, its refunds come to %s', p.payment_id, p.refunded, coalesce(f.amount, 0))
 		FROM ticket.payment p LEFT JOIN (
-			SELECT payment_id, sum(amount) AS amount FROM ticket.ledger WHERE payment_id IS NOT NULL
-			GROUP BY payment_id) g ON g.payment_id = p.payment_id
-		WHERE p.provider = 'points' AND g.amount IS DISTINCT FROM p.refunded - p.amount
+			SELECT payment_id, sum(amount) AS amount FROM ticket.refund GROUP BY payment_id) f ON f.payment_id = p.payment_id
+		WHERE f.amount IS DISTINCT FROM nullif(CASE p.provider WHEN 'points' THEN 0 ELSE p.refunded END, 0)
+		UNION ALL
+		SELECT 9, format('payment %s: the ledger has %s paid and %s refunded, the payment %s and %s', p.payment_id,
+			coalesce(g.paid, 0), coalesce(g.refunded, 0), p.amount, p.refunded)
+		FROM ticket.payment p LEFT JOIN (
+			SELECT payment_id, sum(amount) FILTER (WHERE kind = 'payment') AS paid,
+				sum(amount) FILTER (WHERE kind = 'refund') AS refunded
+			FROM ticket.ledger WHERE payment_id IS NOT NULL GROUP BY payment_id) g ON g.payment_id = p.payment_id
+		WHERE coalesce(g.paid, 0) <> CASE WHEN p.status IN ('pending', 'failed') THEN 0 ELSE p.amount END
+			OR coalesce(g.refunded, 0) <> p.refunded OR (g.paid IS NULL) <> (p.status IN ('pending', 'failed'))
 		UNION ALL
 		SELECT 10, format('reservation %s is %s and ended at %s', r.reservation_id, r.status, r.ended_at)
 		FROM ticket.reservation r WHERE (r.status IN ('held', 'paid')) <> (r.ended_at IS NULL)
@@ -143,6 +174,22 @@ BEGIN
 		SELECT 15, format('ledger %s: no payment %s', g.ledger_id, g.payment_id) FROM ticket.ledger g
 		WHERE g.payment_id IS NOT NULL
 			AND NOT EXISTS (SELECT FROM ticket.payment p WHERE p.payment_id = g.payment_id)
+		UNION ALL
+		SELECT 15, format('refund %s: no payment %s', f.refund_id, f.payment_id) FROM ticket.refund f
+		WHERE NOT EXISTS (SELECT FROM ticket.payment p WHERE p.payment_id = f.payment_id)
+		UNION ALL
+		SELECT 16, format('%s should have %s, the books say %s', coalesce(e.account, b.account), coalesce(e.balance, 0),
+			coalesce(b.balance, 0))
+		FROM expected e FULL JOIN (SELECT * FROM books WHERE account NOT LIKE 'user:%' AND account <> 'charge') b
+			ON b.account = e.account
+		WHERE coalesce(e.balance, 0) <> coalesce(b.balance, 0)
+		UNION ALL
+		SELECT 17, format('payment %s is %s, reservation %s has payment %s under way', p.payment_id, p.status, r.reservation_id,
+			r.pending_payment)
+		FROM (SELECT * FROM ticket.payment WHERE status = 'pending') p
+			FULL JOIN (SELECT * FROM ticket.reservation WHERE pending_payment IS NOT NULL) r
+			ON r.pending_payment = p.payment_id AND r.reservation_id = p.reservation_id
+		WHERE p.payment_id IS NULL OR r.reservation_id IS NULL
 	), counted AS (
 		SELECT ord, count(*) AS n, (array_agg(what ORDER BY what))[1:5] AS first FROM violation GROUP BY ord
 	)

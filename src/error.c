@@ -53,6 +53,7 @@ static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
 					   "This server is a standby: it answers questions and changes nothing."},
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,
 								 "pg_cron cannot be used from this database."},
+	[ERROR_TOO_LATE] = {"TK019", "too_late", 409, "The time in which this can be done is over."},
 	[ERROR_BAD_ARGUMENT] = {"22023", "bad_argument", 400,
 							"An argument is missing or out of range."},
 };

@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "catalog/pg_type.h"
 #include "load.h"
+#include "money.h"
 #include "pending.h"
 #include "plan.h"
 #include "seat.h"
@@ -26,8 +27,9 @@ static AnswerType payment_answer = {
 };
 
 static SavedPlan lock_reservation = {
-	"SELECT status, expires_at, amount, queue_id, place, pg_catalog.cardinality(seat_ids)"
-	" FROM ticket.reservation WHERE reservation_id" EQ "$1 AND user_id" EQ "$2"
+	"SELECT status, expires_at, amount, queue_id, place, pg_catalog.cardinality(seat_ids),"
+	" performance_id, pending_payment FROM ticket.reservation WHERE reservation_id" EQ
+	"$1 AND user_id" EQ "$2"
 	" FOR NO KEY UPDATE",
 	2,
 	{INT8OID, TEXTOID},
@@ -46,16 +48,6 @@ static SavedPlan find_keyed_payment = {
 	{TEXTOID, TEXTOID},
 };
 
-static SavedPlan open_account = {
-	"INSERT INTO ticket.account (user_id, balance) VALUES ($1, 0) ON CONFLICT (user_id) DO NOTHING",
-	1,
-	{TEXTOID},
-};
-
-static SavedPlan read_balance = {"SELECT balance FROM ticket.account WHERE user_id" EQ "$1",
-								 1,
-								 {TEXTOID}};
-
 /*
  * All that paying writes.  The ticket ends with SKIP LOCKED, as that row comes
  * before the reservation in the order of locks: whoever has it is ending it.
@@ -73,8 +65,9 @@ static SavedPlan read_balance = {"SELECT balance FROM ticket.account WHERE user_
 	" balance, paid_at, idempotency_key)" \
 	" SELECT $1, $2, 'points', 'captured', $3, balance, $4, $5 FROM a" on_conflict \
 	" RETURNING payment_id, balance)," \
-	" l AS (INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)" \
-	" SELECT $2, 'payment', OPERATOR(pg_catalog.-) $3, balance, payment_id, $4 FROM p)," \
+	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before," \
+	" balance_after, payment_id, created_at)" \
+	" SELECT $2, 'payment', $8, $9, $3, balance" PLUS "$3, balance, payment_id, $4 FROM p)," \
 	" t AS (SELECT queue_id, place FROM ticket.queue_entry WHERE queue_id" EQ "$6" \
 	" AND place" EQ "$7 AND user_id" EQ "$2 AND status" EQ "'active'" \
 	" FOR NO KEY UPDATE SKIP LOCKED)," \
@@ -86,54 +79,69 @@ static SavedPlan read_balance = {"SELECT balance FROM ticket.account WHERE user_
 	" (SELECT pg_catalog.count(*) FROM e) FROM p"
 
 #define PAYMENT_TYPES \
-	{INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID}
+	{INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID}
 
-static SavedPlan write_payment = {WRITE_PAYMENT(""), 7, PAYMENT_TYPES};
-static SavedPlan write_keyed_payment = {WRITE_PAYMENT(UNUSED_KEY), 7, PAYMENT_TYPES};
+static SavedPlan write_payment = {WRITE_PAYMENT(""), 9, PAYMENT_TYPES};
+static SavedPlan write_keyed_payment = {WRITE_PAYMENT(UNUSED_KEY), 9, PAYMENT_TYPES};
 /* clang-format on */
 
+/* What is to be paid, by whom: all that paying needs to know. */
 typedef struct PayRequest
 {
 	int64 reservation_id;
+	int64 performance_id;
 	text *user;
-	text *key;
+	text *key; /* or NULL */
 	int64 amount;
 	int64 queue_id; /* 0: came through none */
 	int64 place;
 	int64 n_seats;
-	bool paid; /* already */
+	TimestampTz now;
 } PayRequest;
 
-/* Locks the reservation and sees whether it can be paid, or has been. */
-static void
+/* What has been written. */
+typedef struct Payment
+{
+	int64 payment_id;
+	int64 balance;
+} Payment;
+
+/* Locks the reservation; true: it can be paid now; false: it has been. */
+static bool
 lock_and_check(PayRequest *request)
 {
 	Datum args[2] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user)};
-	TimestampTz now;
 	bool isnull;
-	const char *status;
 
 	if (plan_run(&lock_reservation, args, NULL) == 0)
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
 					 (long long) request->reservation_id);
-	now = clock_now();
-	status = TextDatumGetCString(result_datum(0, 1, &isnull));
-	request->paid = strcmp(status, "paid") == 0;
-	if (request->paid)
-		return;
-	if (strcmp(status, "expired") == 0 ||
-		(strcmp(status, "held") == 0 && result_int64(0, 2) <= now))
+	request->now = clock_now();
+	if (result_equals(0, 1, "paid"))
+		return false;
+	if (result_equals(0, 1, "expired") ||
+		(result_equals(0, 1, "held") && result_int64(0, 2) <= request->now))
 		ticket_error(ERROR_HOLD_EXPIRED,
 					 psprintf("It ended at %s.", timestamptz_to_str(result_int64(0, 2))),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
 					 (long long) request->reservation_id);
-	if (strcmp(status, "held") != 0)
-		ticket_error(ERROR_WRONG_STATE, psprintf("It is %s.", status), "Hold the seats again.",
-					 "reservation %lld cannot be paid", (long long) request->reservation_id);
+	if (!result_equals(0, 1, "held"))
+		ticket_error(ERROR_WRONG_STATE,
+					 psprintf("It is %s.", TextDatumGetCString(result_datum(0, 1, &isnull))),
+					 "Hold the seats again.", "reservation %lld cannot be paid",
+					 (long long) request->reservation_id);
+	if (!result_isnull(0, 8))
+		ticket_error(ERROR_WRONG_STATE,
+					 psprintf("It is payment %lld.", (long long) result_int64(0, 8)),
+					 "Wait for the provider's answer, or report it with payment_fail.",
+					 "a payment of reservation %lld is under way",
+					 (long long) request->reservation_id);
 	request->amount = result_int64(0, 3);
 	request->queue_id = result_int64(0, 4);
 	request->place = result_int64(0, 5);
 	request->n_seats = DatumGetInt32(result_datum(0, 6, &isnull));
+	request->performance_id = result_int64(0, 7);
+	return true;
 }
 
 /* A key that paid something else before is refused. */
@@ -157,7 +165,7 @@ static void
 points_short(const PayRequest *request)
 {
 	Datum args[1] = {PointerGetDatum(request->user)};
-	int64 balance = plan_read_latest(&read_balance, args, NULL) ? result_int64(0, 1) : 0;
+	int64 balance = plan_read_latest(&account_balance, args, NULL) ? result_int64(0, 1) : 0;
 
 	ticket_error(ERROR_POINTS_SHORT,
 				 psprintf("The balance is %lld, the price is %lld.", (long long) balance,
@@ -166,24 +174,43 @@ points_short(const PayRequest *request)
 				 "the points do not cover the price");
 }
 
-static void
-pay(const PayRequest *request)
+/*
+ * A ticket has been finished: its room is free when this commits.  Recorded
+ * here, as that can fail; the commit only does it.
+ */
+void
+ticket_finished(int64 queue_id, int64 place)
 {
-	bool queued = request->queue_id != 0;
-	Datum args[7] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user),
-					 Int64GetDatum(request->amount),         TimestampTzGetDatum(clock_now()),
+	Queue *queue;
+
+	pending_reserve(1);
+	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	if (queue)
+	{
+		pending_end(queue, place, true);
+		queue_release(queue);
+	}
+}
+
+/* Writes the payment of a reservation that lock_and_check let pass. */
+static void
+pay(const PayRequest *request, Payment *payment)
+{
+	Datum args[9] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user),
+					 Int64GetDatum(request->amount),         TimestampTzGetDatum(request->now),
 					 PointerGetDatum(request->key),          Int64GetDatum(request->queue_id),
-					 Int64GetDatum(request->place)};
-	char nulls[7];
+					 Int64GetDatum(request->place),          ledger_user(request->user),
+					 ledger_sales(request->performance_id)};
+	char nulls[9];
 
 	memset(nulls, ' ', sizeof(nulls));
 	if (request->key == NULL)
 		nulls[4] = 'n';
-	if (!queued)
+	if (request->queue_id == 0)
 		nulls[5] = nulls[6] = 'n';
 	/* Who gets something for nothing may never have had an account. */
 	if (request->amount == 0)
-		plan_run(&open_account, &args[1], NULL);
+		plan_run(&account_open, &args[1], NULL);
 	if (plan_run(request->key ? &write_keyed_payment : &write_payment, args, nulls) == 0)
 	{
 		/* The same key may have paid something else meanwhile. */
@@ -193,19 +220,41 @@ pay(const PayRequest *request)
 	if (result_int64(0, 3) != request->n_seats)
 		elog(ERROR, "reservation %lld and its seats do not agree",
 			 (long long) request->reservation_id);
+	payment->payment_id = result_int64(0, 1);
+	payment->balance = result_int64(0, 2);
 	if (result_int64(0, 4) > 0)
-	{
-		Queue *queue;
+		ticket_finished(request->queue_id, request->place);
+}
 
-		pending_reserve(1);
-		queue = queue_acquire(request->queue_id, LW_EXCLUSIVE);
-		if (queue)
-		{
-			pending_end(queue, request->place, true);
-			queue_release(queue);
-		}
-	}
-	ForceSyncCommit();
+/* The answer to a call that comes after the reservation was paid. */
+static Datum
+answer_found(int64 reservation_id, MemoryContext caller)
+{
+	Datum args[1] = {Int64GetDatum(reservation_id)};
+	Datum values[5];
+	bool nulls[5];
+
+	if (plan_read_latest(&find_payment, args, NULL) == 0)
+		elog(ERROR, "reservation %lld is paid and has no payment", (long long) reservation_id);
+	for (int i = 0; i < 5; i++)
+		values[i] = result_datum(0, i + 1, &nulls[i]);
+	MemoryContextSwitchTo(caller);
+	return answer_row(&payment_answer, values, nulls);
+}
+
+static Datum
+answer_written(const PayRequest *request, const Payment *payment, MemoryContext caller)
+{
+	Datum values[5];
+	bool nulls[5] = {false};
+
+	MemoryContextSwitchTo(caller);
+	values[0] = Int64GetDatum(payment->payment_id);
+	values[1] = CStringGetTextDatum("captured");
+	values[2] = Int64GetDatum(request->amount);
+	values[3] = Int64GetDatum(payment->balance);
+	values[4] = TimestampTzGetDatum(request->now);
+	return answer_row(&payment_answer, values, nulls);
 }
 
 /*
@@ -217,6 +266,7 @@ pay(const PayRequest *request)
  * Pays a held reservation with points: seats sold, points taken, ledger and
  * event written, the active ticket finished, in one transaction, durable
  * whatever synchronous_commit.  Called again, it answers with the payment.
+ * While a payment at a provider is under way (payment_begin) it is refused.
  *
  * Errors: 22023, TK005, TK007, TK009, TK010, TK011, TK013, TK014, TK016.
  * Locks: the reservation's row (waits for whoever pays, releases or tidies
@@ -227,28 +277,26 @@ Datum
 ticket_pay_reservation(PG_FUNCTION_ARGS)
 {
 	PayRequest request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
-	Datum args[1] = {Int64GetDatum(request.reservation_id)};
+	Payment payment;
 	OwnerContext owner;
-	Datum values[5];
-	bool nulls[5];
 	Datum answer;
+	bool due;
 
 	request.user = arg_user(fcinfo, 1);
 	request.key = arg_key(fcinfo, 2);
 	refuse_standby();
 	queues_ready();
 	owner_begin(&owner);
-	lock_and_check(&request);
+	due = lock_and_check(&request);
 	check_key(&request);
-	if (!request.paid)
-		pay(&request);
-	if (plan_read_latest(&find_payment, args, NULL) == 0)
-		elog(ERROR, "reservation %lld is paid and has no payment",
-			 (long long) request.reservation_id);
-	for (int i = 0; i < 5; i++)
-		values[i] = result_datum(0, i + 1, &nulls[i]);
-	MemoryContextSwitchTo(owner.caller);
-	answer = answer_row(&payment_answer, values, nulls);
+	if (due)
+	{
+		pay(&request, &payment);
+		ForceSyncCommit();
+		answer = answer_written(&request, &payment, owner.caller);
+	}
+	else
+		answer = answer_found(request.reservation_id, owner.caller);
 	owner_end(&owner);
 	PG_RETURN_DATUM(answer);
 }

@@ -28,6 +28,7 @@
 #define GE " OPERATOR(pg_catalog.>=) "
 #define PLUS " OPERATOR(pg_catalog.+) "
 #define MINUS " OPERATOR(pg_catalog.-) "
+#define CONCAT " OPERATOR(pg_catalog.||) "
 
 typedef struct SavedPlan
 {

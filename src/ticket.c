@@ -22,6 +22,8 @@ int ticket_max_waiting = 1000000;
 double ticket_clock_offset = 0;
 char *ticket_user_claim = NULL;
 bool ticket_http_errors = false;
+double ticket_max_charge = 1e15;
+double ticket_max_balance = 1e15;
 
 PG_FUNCTION_INFO_V1(ticket_require_preload);
 
@@ -58,6 +60,13 @@ define_settings(void)
 		"ticket.http_errors",
 		"Sends errors as SQLSTATE PTnnn, which PostgREST turns into an HTTP status.", NULL,
 		&ticket_http_errors, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("ticket.max_charge",
+							 "Points that one call of point_charge adds, at most.", NULL,
+							 &ticket_max_charge, 1e15, 1, 1e15, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("ticket.max_balance",
+							 "Points that charging brings a user to, at most.",
+							 "Refunds go beyond it.", &ticket_max_balance, 1e15, 1, 1e15, PGC_SUSET,
+							 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ticket");
 }
 

@@ -20,6 +20,8 @@ extern int ticket_max_waiting;
 extern double ticket_clock_offset; /* milliseconds */
 extern char *ticket_user_claim;
 extern bool ticket_http_errors;
+extern double ticket_max_charge; /* whole numbers below 2^53 */
+extern double ticket_max_balance;
 
 /* ---------- errors (error.c) ---------- */
 
@@ -42,6 +44,7 @@ typedef enum TicketError
 	ERROR_TWO_PHASE_REFUSED,
 	ERROR_STANDBY,
 	ERROR_SCHEDULER_MISSING,
+	ERROR_TOO_LATE,
 	ERROR_BAD_ARGUMENT,
 	NUM_TICKET_ERRORS
 } TicketError;

@@ -12,8 +12,8 @@ SET LOCAL session_replication_role = replica;
 
 INSERT INTO ticket.account (user_id, balance)
 SELECT u, 1000000000 FROM generate_series(1, :users) AS u;
-INSERT INTO ticket.ledger (user_id, kind, amount, balance, created_at)
-SELECT user_id, 'charge', balance, balance, now() FROM ticket.account;
+INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, created_at)
+SELECT user_id, 'charge', 'charge', 'user:' || user_id, balance, 0, balance, now() FROM ticket.account;
 
 INSERT INTO ticket.venue (name) VALUES ('Hall');
 INSERT INTO ticket.concert (name) SELECT 'Concert ' || c FROM generate_series(1, :concerts + 1) AS c;

@@ -19,8 +19,10 @@ WITH r AS (
 	SELECT r.reservation_id, r.user_id, 'points', 'captured', r.amount, a.balance, now() FROM r, a
 	RETURNING payment_id, status, amount, balance, paid_at
 ), l AS (
-	INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)
-	SELECT :user, 'payment', -amount, balance, payment_id, paid_at FROM p
+	INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, payment_id, created_at)
+	SELECT :user, 'payment', 'user:' || r.user_id, 'sales:' || r.performance_id, p.amount, p.balance + p.amount, p.balance,
+		p.payment_id, p.paid_at
+	FROM r, p
 ), o AS (
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	SELECT 'reservation', r.reservation_id::text, 'reservation.paid', jsonb_build_object('v', 1,

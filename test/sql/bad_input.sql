@@ -151,6 +151,16 @@ SELECT pg_temp.each_refused('pay_reservation, idempotency_key', format('SELECT t
 SET ticket.clock_offset = '6min';
 SELECT pg_temp.each_refused('pay_reservation after expiry', format('SELECT ticket.pay_reservation(%s, %%s)', :held), 'TK007', $$'bad-a'$$);
 RESET ticket.clock_offset;
+SELECT pg_temp.each_refused('cancel_policy_set, performance_id', 'SELECT ticket.cancel_policy_set(%s, $$1 day$$)', '22023', 'NULL');
+SELECT pg_temp.each_refused('cancel_policy_set, performance_id', 'SELECT ticket.cancel_policy_set(%s, $$1 day$$)', 'TK005', '0', '-1', '9223372036854775807');
+SELECT pg_temp.each_refused('cancel_policy_set, before', format('SELECT ticket.cancel_policy_set(%s, %%s)', :p), '22023',
+	'NULL', $$'-1 second'$$, $$'3661 days'$$);
+SELECT pg_temp.each_refused('cancel_policy_set, kept_permille', format('SELECT ticket.cancel_policy_set(%s, $$1 day$$, kept_permille => %%s)', :p), '22023',
+	'NULL', '-1', '1001', '2147483647');
+SELECT pg_temp.each_refused('cancel_policy_set, kept_fixed', format('SELECT ticket.cancel_policy_set(%s, $$1 day$$, kept_fixed => %%s)', :p), '22023',
+	'NULL', '-1', '1000000000001', '9223372036854775807');
+SELECT pg_temp.each_refused('cancel_policy_drop, performance_id', 'SELECT ticket.cancel_policy_drop(%s, $$1 day$$)', '22023', 'NULL');
+SELECT pg_temp.each_refused('cancel_policy_drop, before', format('SELECT ticket.cancel_policy_drop(%s, %%s)', :p), '22023', 'NULL');
 SELECT pg_temp.each_refused('reservation_cancel, reservation_id', 'SELECT ticket.reservation_cancel(%s, $$bad-a$$)', '22023', 'NULL');
 SELECT pg_temp.each_refused('reservation_cancel, reservation_id', 'SELECT ticket.reservation_cancel(%s, $$bad-a$$)', 'TK005', '0', '-1', '9223372036854775807');
 SELECT pg_temp.each_refused('reservation_cancel, user_id', format('SELECT ticket.reservation_cancel(%s, %%s)', :paid), '22023', 'NULL', $$''$$, $$repeat('x', 256)$$);

@@ -13,10 +13,11 @@ SELECT results_eq('SELECT sqlstate, name, http_status FROM ticket.error_codes', 
 	('TK007', 'hold_expired', 410), ('TK008', 'limit_reached', 409), ('TK009', 'wrong_state', 409),
 	('TK010', 'points_short', 402), ('TK011', 'idempotency_conflict', 409), ('TK012', 'sale_closed', 403),
 	('TK013', 'identity_mismatch', 403), ('TK014', 'not_loaded', 503), ('TK015', 'two_phase_refused', 500),
-	('TK016', 'standby', 503), ('TK017', 'scheduler_missing', 503), ('22023', 'bad_argument', 400)$$,
+	('TK016', 'standby', 503), ('TK017', 'scheduler_missing', 503),
+	('TK019', 'too_late', 409), ('22023', 'bad_argument', 400)$$,
 	'every code with its name and HTTP status');
-SELECT is((SELECT count(DISTINCT sqlstate) FROM ticket.error_codes), 18::bigint, 'each SQLSTATE once');
-SELECT is((SELECT count(DISTINCT name) FROM ticket.error_codes), 18::bigint, 'each name once');
+SELECT is((SELECT count(DISTINCT sqlstate) FROM ticket.error_codes), 19::bigint, 'each SQLSTATE once');
+SELECT is((SELECT count(DISTINCT name) FROM ticket.error_codes), 19::bigint, 'each name once');
 SELECT is((SELECT string_agg(sqlstate, ' ') FROM ticket.error_codes WHERE meaning IS NULL OR meaning !~ '^\w.*\.$' OR meaning ~ '\n'),
 	NULL, 'each meaning is a sentence');
 SELECT is((SELECT string_agg(sqlstate, ' ') FROM ticket.error_codes e WHERE NOT EXISTS (
@@ -71,6 +72,7 @@ INSERT INTO call (sqlstate, call) VALUES
 	('TK012', format('SELECT ticket.seat_hold(%s, $${2}$$, $$errors$$) FROM set_config($$ticket.clock_offset$$, $$200d$$, true)', :p)),
 	('TK013', 'SELECT ticket.point_balance($$errors$$) FROM set_config($$ticket.user_claim$$, $$no.claim$$, true)'),
 	('TK017', 'SELECT ticket.schedule_jobs()'),
+	('TK019', format('SELECT ticket.reservation_cancel(%s, $$errors$$) FROM set_config($$ticket.clock_offset$$, $$200d$$, true)', :paid)),
 	('22023', 'SELECT ticket.point_charge($$errors$$, 0)'),
 	('22023', 'SELECT ticket.venue_create(NULL)');
 

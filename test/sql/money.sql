@@ -7,7 +7,8 @@ SET search_path = ticket, public;
 
 -- The ledger of a user: kind, amount, balance after.
 CREATE FUNCTION pg_temp.ledger(user_id text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(format('%s %s %s', l.kind, l.amount, l.balance), ', ' ORDER BY l.ledger_id)
+	SELECT string_agg(format('%s %s %s', l.kind, CASE l.debit WHEN 'user:' || l.user_id THEN -l.amount ELSE l.amount END,
+		l.balance_after), ', ' ORDER BY l.ledger_id)
 	FROM ticket.ledger l WHERE l.user_id = $1 $$;
 
 -- ---------- charge ----------
@@ -27,6 +28,20 @@ SELECT is(point_charge('money-full', 1000000000000000), 1000000000000000::bigint
 SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 1)$$, 'TK008', 'not above');
 SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 1, 'key')$$, 'TK008', 'not with a key either');
 SELECT pg_temp.refused($$SELECT ticket.point_charge('money-new', 1000000000000001)$$, 'TK008', 'not at once');
+SET ticket.max_charge = 10;
+SET ticket.max_balance = 15;
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit', 11)$$, 'TK008', 'not above the limit of a charge');
+SELECT is(point_charge('money-limit', 10), 10::bigint, 'up to it');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit', 6)$$, 'TK008', 'not above the limit of a balance');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit', 6, 'key')$$, 'TK008', 'not with a key either');
+SELECT is(point_charge('money-limit', 5, 'key'), 15::bigint, 'up to it');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit', 1)$$, 'TK008', 'and no further');
+SET ticket.max_balance = 5;
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit', 1)$$, 'TK008', 'nor when it has been lowered below the balance');
+SELECT pg_temp.refused($$SELECT ticket.point_charge('money-limit-2', 6)$$, 'TK008', 'a first charge has the same limits');
+SELECT is(point_charge('money-limit', 5, 'key'), 15::bigint, 'what was charged has its answer all the same');
+RESET ticket.max_charge;
+RESET ticket.max_balance;
 SELECT pg_temp.refused($$SELECT ticket.point_charge('money-full', 9223372036854775807)$$, 'TK008', 'nothing overflows');
 
 -- ---------- pay ----------
@@ -46,6 +61,9 @@ SELECT is((SELECT array_agg(format('%s %s %s', status, reservation_id = :r, held
 SELECT is(point_balance('money-a'), 40::bigint, 'pay: the account');
 SELECT is(pg_temp.ledger('money-a'),
 	'charge 100 100, charge 50 150, charge 7 157, charge 3 160, payment -120 40', 'pay: the ledger');
+SELECT is((SELECT string_agg(format('%s %s %s %s %s', replace(debit, :p::text, 'P'), replace(credit, :p::text, 'P'), amount, balance_before, balance_after),
+	', ' ORDER BY ledger_id) FROM ledger WHERE user_id = 'money-a' AND amount IN (7, 120)),
+	'charge user:money-a 7 150 157, user:money-a sales:P 120 160 40', 'pay: what leaves an account arrives in another');
 SELECT is((SELECT payment_id FROM ledger WHERE user_id = 'money-a' AND kind = 'payment'), :pay_payment_id::bigint,
 	'pay: the ledger names the payment');
 SELECT is((SELECT status FROM ticket_status(:'a')), 'finished', 'pay: the ticket is finished');
@@ -157,6 +175,62 @@ SET ticket.clock_offset = '6min';
 SELECT is((SELECT status FROM reservation_cancel(:r, 'money-c')), 'expired', 'a hold that is over has expired');
 RESET ticket.clock_offset;
 SELECT is(point_balance('money-c'), 1000::bigint, 'all the money is back');
+
+-- ---------- cancel policy ----------
+
+-- Steps: free until 30 days before, a tenth until 7, half and 5 more until 1.
+SELECT pg_temp.sale(price => 99) AS p \gset
+SELECT cancel_policy_set(:p, '30 days'), cancel_policy_set(:p, '7 days', 100), cancel_policy_set(:p, '1 day', 400, 5),
+	cancel_policy_set(:p, '1 day', 500, 5), cancel_policy_set(:p, '2 days', 1000) \gset
+SELECT is(cancel_policy_drop(:p, '2 days'), true, 'a step is dropped');
+SELECT is(cancel_policy_drop(:p, '2 days'), false, 'once');
+SELECT is((SELECT string_agg(format('%s %s %s', extract(day FROM before), kept_permille, kept_fixed), ', ' ORDER BY before) FROM cancel_policy
+	WHERE performance_id = :p), '1 500 5, 7 100 0, 30 0 0', 'the others are there, as set last');
+SELECT point_charge('money-p', 1000) AS balance \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2,3,4}', 'money-p') \gset
+SELECT payment_id AS payment FROM pay_reservation(:r, 'money-p') \gset
+SELECT is(point_balance('money-p'), 604::bigint, 'four seats at 99');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p', '{1}')), 'paid 99 703',
+	'early: all of it');
+SET ticket.clock_offset = '71d';
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p', '{2}')), 'paid 189 793',
+	'later: a tenth is kept, rounded down');
+SET ticket.clock_offset = '94d';
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p', '{3}')), 'paid 234 838',
+	'late: half and five');
+SELECT is((SELECT format('%s %s %s %s', status, amount, refunded, kept) FROM payment WHERE payment_id = :payment), 'captured 396 234 63',
+	'the payment knows what was kept');
+SET ticket.clock_offset = '2377h';
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :r, 'money-p'), 'TK019', 'too late');
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L, %L)', :r, 'money-p', '{4}'), 'TK019', 'in part as well');
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L, %L)', :r, 'money-p', '{3}'), 'TK005',
+	'a seat given back before is not of it, too late or not');
+SET ticket.clock_offset = '98d';
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p')), 'cancelled 279 883', 'the last one');
+RESET ticket.clock_offset;
+SELECT is((SELECT format('%s %s %s %s', status, amount, refunded, kept) FROM payment WHERE payment_id = :payment), 'refunded 396 279 117',
+	'what was kept stays');
+SELECT is((SELECT balance FROM books WHERE account = 'sales:' || :p), 117::numeric, 'in the sales of the performance');
+SELECT is((SELECT count(*) FROM seats(:p) WHERE status = 'free'), 10::bigint, 'the seats are all free');
+SELECT cancel_policy_set(:p, '0', 1000, 1000) \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'money-p') \gset
+SELECT count(pay_reservation(:r, 'money-p')) AS n \gset
+SET ticket.clock_offset = '2377h';
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p')), 'cancelled 0 784',
+	'never more than the price is kept');
+SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'money-p')), 'cancelled 0 784', 'nor twice');
+RESET ticket.clock_offset;
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'money-p') \gset
+SET ticket.clock_offset = '101d';
+SELECT is((SELECT status FROM reservation_cancel(:r, 'money-p')), 'expired', 'a hold has no policy');
+RESET ticket.clock_offset;
+SELECT pg_temp.sale(price => 1) AS p \gset
+SELECT reservation_id AS begun FROM seat_hold(:p, '{1}', 'money-p') \gset
+SELECT count(pay_reservation(:begun, 'money-p')) AS n \gset
+SET ticket.clock_offset = '101d';
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :begun, 'money-p'), 'TK019', 'without a policy: until it begins');
+RESET ticket.clock_offset;
+SELECT is((SELECT sum(balance) FROM books), 0::numeric, 'the books balance');
 
 -- ---------- what cannot be undone ----------
 

@@ -39,6 +39,7 @@ INSERT INTO may_execute VALUES
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
+INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator');
 SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
 SELECT is((SELECT string_agg(p.part, ' ' ORDER BY p.n) FROM part p WHERE has_function_privilege(p.role, f.oid, 'EXECUTE')), m.parts,
 	format('EXECUTE of %s', f.proname))
@@ -104,6 +105,9 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT user_id FROM ticket.queue_entry', 'operator auditor'),
 	('SELECT secret FROM ticket.queue_entry', 'operator auditor'),
 	('SELECT * FROM ticket.account', 'operator auditor'),
+	('SELECT * FROM ticket.books', 'operator auditor'),
+	('SELECT ticket.cancel_policy_set(%2$s, $$1 day$$)', 'operator'),
+	('SELECT ticket.cancel_policy_drop(%2$s, $$1 day$$)', 'operator'),
 	('SELECT ticket.grant_role($$regress_ticket_outsider$$, $$buyer$$)', ''),
 	('SELECT ticket.check_argument(true, $$$$)', '');
 SELECT is((SELECT string_agg(p.part || CASE ended WHEN 'no error' THEN '' ELSE ' ' || ended END, ' ' ORDER BY p.n)
@@ -236,6 +240,10 @@ FROM (VALUES
 	('SELECT ticket.tick()'),
 	('SELECT ticket.point_charge($$evil$$, 1, $$key$$)'),
 	('SELECT ticket.point_charge($$evil$$, 1, $$key$$)'),
+	('SELECT ticket.cancel_policy_set(1, $$1 day$$, 1, 2)'),
+	('SELECT ticket.cancel_policy_set(1, $$1 day$$, 2, 3)'),
+	('SELECT ticket.cancel_policy_drop(1, $$1 day$$)'),
+	('SELECT * FROM ticket.books'),
 	('SELECT * FROM ticket.outbox_fetch(1)'),
 	('SELECT * FROM ticket.verify()'),
 	('SELECT * FROM ticket.queue_stats'),

@@ -61,11 +61,11 @@ SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER B
 	NULL, 'and so has each column of a table or view');
 SELECT ok(obj_description('ticket'::regnamespace, 'pg_namespace') IS NOT NULL, 'and the schema');
 SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'ticket.%'),
-	'{ticket.clock_offset,ticket.http_errors,ticket.max_queues,ticket.max_waiting,ticket.user_claim}', 'the settings');
+	'{ticket.clock_offset,ticket.http_errors,ticket.max_balance,ticket.max_charge,ticket.max_queues,ticket.max_waiting,ticket.user_claim}', 'the settings');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
 SELECT is((SELECT string_agg(name || ' ' || context, ', ' ORDER BY name) FROM pg_settings WHERE name LIKE 'ticket.%'),
-	'ticket.clock_offset superuser, ticket.http_errors user, ticket.max_queues postmaster, ticket.max_waiting postmaster, ticket.user_claim superuser',
+	'ticket.clock_offset superuser, ticket.http_errors user, ticket.max_balance superuser, ticket.max_charge superuser, ticket.max_queues postmaster, ticket.max_waiting postmaster, ticket.user_claim superuser',
 	'and is in the right hands');
 
 -- ---------- PUBLIC ----------

@@ -1,5 +1,6 @@
 -- verify(): a small sale is in order; each invariant, broken by hand with
--- triggers and constraints out of the way, is found, and no other.
+-- triggers and constraints out of the way, is found, and no other; but what is
+-- wrong with money shows in each of the books it should be in.
 \unset ECHO
 \getenv test PG_ABS_SRCDIR
 \set begin :test '/sql/begin.psql'
@@ -53,7 +54,8 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'users stay within their limit', 'a balance is the sum of its ledger', 'no balance is negative',
 	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
-	'shared memory agrees with the tables', 'nothing is orphaned'], 'every invariant is looked at');
+	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
+	'a payment under way is known to its reservation'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
 SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
@@ -105,34 +107,42 @@ SELECT pg_temp.breaks($$DELETE FROM ticket.account WHERE user_id = 'verify-a'$$,
 SELECT pg_temp.breaks($$INSERT INTO ticket.account (user_id, balance) VALUES ('verify-z', 1)$$,
 	'a balance is the sum of its ledger: 1', 'an account without a ledger');
 SELECT pg_temp.breaks($$DELETE FROM ticket.ledger WHERE user_id = 'verify-a' AND kind = 'charge'$$,
-	'a balance is the sum of its ledger: 1', 'a charge gone from the ledger');
+	'a balance is the sum of its ledger: 2', 'a charge gone from the ledger');
+SELECT pg_temp.breaks($$UPDATE ticket.ledger SET balance_before = balance_before + 1, balance_after = balance_after + 1
+	WHERE user_id = 'verify-a' AND kind = 'payment'$$,
+	'a balance is the sum of its ledger: 1', 'a movement that does not begin where the one before ended');
+SELECT pg_temp.breaks($$UPDATE ticket.ledger SET credit = 'sales:-1' WHERE user_id = 'verify-a' AND kind = 'payment'$$,
+	'sales and providers have what the books say: 2', 'paid to somebody else');
 SELECT pg_temp.breaks($$ALTER TABLE ticket.account DROP CONSTRAINT account_balance;
-	ALTER TABLE ticket.ledger DROP CONSTRAINT ledger_sign;
-	INSERT INTO ticket.ledger (user_id, kind, amount, balance, created_at) VALUES ('verify-a', 'charge', -81, 0, now());
+	ALTER TABLE ticket.ledger DROP CONSTRAINT ledger_balance, DROP CONSTRAINT ledger_balance_after;
+	INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, created_at)
+	VALUES ('verify-a', 'charge', 'user:verify-a', 'charge', 81, 80, -1, now());
 	UPDATE ticket.account SET balance = -1 WHERE user_id = 'verify-a'$$,
 	'no balance is negative: 1', 'less than nothing');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET paid_at = NULL WHERE payment_id = %s$$, :payment),
-	'a paid reservation has one captured payment: 1', 'paid without a payment');
+	'a paid reservation has one captured payment: 1, sales and providers have what the books say: 1', 'paid without a payment');
 SELECT pg_temp.breaks(format($$DROP INDEX ticket.payment_captured;
 	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at) VALUES (%s, 'verify-a', 'card', 'captured', 0, now())$$, :paid),
-	'a paid reservation has one captured payment: 1', 'paid twice');
+	'a paid reservation has one captured payment: 1, every payment is in the ledger: 1', 'paid twice');
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET amount = amount - 1 WHERE reservation_id = %s$$, :paid),
 	'a paid reservation has one captured payment: 1', 'paid more than it costs');
 SELECT pg_temp.breaks(format($$INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at)
 	VALUES (%s, 'verify-a', 'card', 'captured', 5, now())$$, :released),
-	'a paid reservation has one captured payment: 1', 'money for what was released');
+	'a paid reservation has one captured payment: 1, every payment is in the ledger: 1, sales and providers have what the books say: 2',
+	'money for what was released');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
-	UPDATE ticket.payment SET refunded = amount + 1, provider = 'card' WHERE payment_id = %s$$, :refunded),
-	'refunds do not exceed captures: 1', 'more refunded than paid');
+	UPDATE ticket.payment SET refunded = amount + 1 WHERE payment_id = %s$$, :refunded),
+	'refunds do not exceed captures: 1, every payment is in the ledger: 1, sales and providers have what the books say: 1',
+	'more refunded than paid');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
-	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, refunded) VALUES (%s, 'verify-a', 'card', 'captured', 0, -1)$$, :released),
-	'refunds do not exceed captures: 1', 'less refunded than nothing');
-SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET amount = amount + 1 WHERE payment_id = %s;
+	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, refunded) VALUES (%s, 'verify-a', 'card', 'failed', 0, -1)$$, :released),
+	'refunds do not exceed captures: 2, every payment is in the ledger: 1', 'less refunded than nothing');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET amount = amount - 1, balance_after = balance_after + 1 WHERE payment_id = %s;
 	UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a'$$, :payment),
-	'every payment is in the ledger: 1', 'less taken than paid');
+	'every payment is in the ledger: 1, sales and providers have what the books say: 1', 'less taken than paid');
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s;
 	UPDATE ticket.account SET balance = balance + 20 WHERE user_id = 'verify-a'$$, :payment),
-	'every payment is in the ledger: 1', 'nothing taken');
+	'every payment is in the ledger: 1, sales and providers have what the books say: 1', 'nothing taken');
 
 -- ---------- ends ----------
 
@@ -176,8 +186,8 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET section_id = (SELECT secti
 	WHERE performance_id = %s AND seat_id = 10$$, :p2, :p), 'nothing is orphaned: 1', 'a seat of another performance''s section');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET reservation_id = -1 WHERE payment_id = %s$$, :refunded),
 	'nothing is orphaned: 1', 'a payment without a reservation');
-SELECT pg_temp.breaks($$INSERT INTO ticket.ledger (user_id, kind, amount, balance, payment_id, created_at)
-	VALUES ('verify-a', 'payment', 0, 0, -1, now())$$, 'nothing is orphaned: 1', 'a movement without a payment');
+SELECT pg_temp.breaks($$INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, payment_id, created_at)
+	VALUES ('verify-a', 'payment', 'user:verify-a', 'sales:1', 0, 80, 80, -1, now())$$, 'nothing is orphaned: 1', 'a movement without a payment');
 
 -- ---------- what it says ----------
 

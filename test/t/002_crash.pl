@@ -171,7 +171,7 @@ sub check
 			LEFT JOIN ticket.ledger l ON l.payment_id = t.payment_id AND l.kind = 'payment'
 			LEFT JOIN ticket.seat s ON s.performance_id = 1 AND s.seat_id = r.seat_ids[1]
 		WHERE (p.status, r.status, l.amount, s.status, s.reservation_id)
-			IS DISTINCT FROM ('captured', 'paid', -100, 'sold', t.reservation_id)
+			IS DISTINCT FROM ('captured', 'paid', 100, 'sold', t.reservation_id)
 		UNION ALL
 		SELECT 'twice', reservation_id, count(*) FROM ticket.payment GROUP BY reservation_id HAVING count(*) > 1
 		UNION ALL

@@ -81,7 +81,7 @@ sub contents
 my $rows = contents($node, 'sale');
 my $answers = snapshot($node, 'sale', @tokens);
 like($rows, qr/^ticket\.$_: [1-9]/m, "$_ has something to compare")
-  for qw(venue concert performance section seat queue queue_entry reservation account payment ledger outbox);
+  for qw(venue concert performance section seat queue queue_entry reservation account payment refund cancel_policy ledger outbox);
 
 sub same
 {

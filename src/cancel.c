@@ -1,0 +1,306 @@
+/*
+ * cancel.c
+ *		Giving back what was paid, whole or in part.
+ *
+ * The policy of the performance says until when and how much of each seat's
+ * price is kept back.  What goes back goes where it came from: points to the
+ * account, at once; money of a payment provider becomes a refund that is due.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "answer.h"
+#include "catalog/pg_type.h"
+#include "load.h"
+#include "money.h"
+#include "plan.h"
+#include "seat.h"
+#include "ticket.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(ticket_reservation_cancel);
+
+static AnswerType cancel_answer = {
+	4,
+	{{"reservation_id", INT8OID}, {"status", TEXTOID}, {"refunded", INT8OID}, {"balance", INT8OID}},
+};
+
+static SavedPlan lock_reservation = {
+	"SELECT status, expires_at, seat_ids, prices, performance_id FROM ticket.reservation"
+	" WHERE reservation_id" EQ "$1 AND user_id" EQ "$2 FOR NO KEY UPDATE",
+	2,
+	{INT8OID, TEXTOID},
+};
+
+/* The step that holds now, and whether there is any. */
+static SavedPlan read_policy = {
+	"SELECT kept_permille, kept_fixed, $2" MINUS "before" GT "$3 FROM ticket.cancel_policy"
+	" WHERE performance_id" EQ "$1 ORDER BY ($2" MINUS "before" GT "$3) DESC, before DESC LIMIT 1",
+	3,
+	{INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+/*
+ * Everything a cancellation writes.  $2, $3: what stays of the reservation
+ * (NULL: nothing, it ends); $4: the seats given back; $5: their price; $6: what
+ * of it is kept back; $8, $9: names of accounts.
+ */
+/* clang-format off */
+static SavedPlan write_cancel = {
+	"WITH r AS (UPDATE ticket.reservation SET"
+	" status = CASE WHEN $2 IS NULL THEN 'cancelled' ELSE status END,"
+	" ended_at = CASE WHEN $2 IS NULL THEN $7 END,"
+	" seat_ids = coalesce($2, seat_ids), prices = coalesce($3, prices),"
+	" amount = CASE WHEN $2 IS NULL THEN amount ELSE amount" MINUS "$5 END"
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'paid' RETURNING *),"
+	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL FROM r"
+	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY ($4)"
+	" AND seat.reservation_id" EQ "r.reservation_id RETURNING 1),"
+	" p AS (UPDATE ticket.payment AS payment SET refunded = payment.refunded" PLUS "($5" MINUS "$6),"
+	" kept = payment.kept" PLUS "$6, refunded_at = $7, status = CASE"
+	" WHEN $2 IS NOT NULL THEN payment.status"
+	" WHEN payment.provider" EQ "'points' THEN 'refunded'"
+	" WHEN $5" GT "$6 OR EXISTS (SELECT FROM ticket.refund AS d"
+	" WHERE d.payment_id" EQ "payment.payment_id AND d.status" EQ "'due') THEN 'refund_due'"
+	" ELSE 'refunded' END"
+	" FROM r WHERE payment.reservation_id" EQ "r.reservation_id AND payment.paid_at IS NOT NULL"
+	" RETURNING payment.*),"
+	" a AS (UPDATE ticket.account AS account SET balance = account.balance" PLUS "($5" MINUS "$6)"
+	" FROM p WHERE p.provider" EQ "'points' AND account.user_id" EQ "p.user_id"
+	" RETURNING account.balance, p.payment_id),"
+	" d AS (INSERT INTO ticket.refund (payment_id, provider, status, amount, created_at)"
+	" SELECT payment_id, provider, 'due', $5" MINUS "$6, $7 FROM p"
+	" WHERE provider" NE "'points' AND $5" GT "$6 RETURNING refund_id, amount),"
+	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before,"
+	" balance_after, payment_id, created_at)"
+	" SELECT p.user_id, 'refund', $8, CASE WHEN p.provider" EQ "'points' THEN $9"
+	" ELSE 'refund:'" CONCAT "p.provider END, $5" MINUS "$6, a.balance" MINUS "($5" MINUS "$6),"
+	" a.balance, p.payment_id, $7 FROM p LEFT JOIN a ON a.payment_id" EQ "p.payment_id),"
+	RESERVATION_EVENT("'reservation.cancelled'", ", 'cancelled_seat_ids', $4,"
+					  " 'refunded', $5" MINUS "$6, 'kept', $6, 'status', r.status") ","
+	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
+	" SELECT 'payment', p.payment_id::pg_catalog.text, 'payment.refund_due',"
+	REFUND_PAYLOAD " FROM p, d)"
+	" SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
+	9,
+	{INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID,
+	 TEXTOID},
+};
+/* clang-format on */
+
+static SavedPlan read_refunded = {
+	"SELECT coalesce(p.refunded, 0), a.balance FROM ticket.reservation AS r"
+	" LEFT JOIN ticket.payment AS p ON p.reservation_id" EQ "r.reservation_id"
+	" AND p.paid_at IS NOT NULL"
+	" LEFT JOIN ticket.account AS a ON a.user_id" EQ "r.user_id WHERE r.reservation_id" EQ "$1",
+	1,
+	{INT8OID},
+};
+
+/* What of a paid reservation is given back and what stays. */
+typedef struct Cancellation
+{
+	int64 reservation_id;
+	int64 performance_id;
+	text *user;
+	int32 *seat; /* given back; NULL: all */
+	int n_seats;
+	int n_back;
+	int n_stay;
+	Datum *back;
+	int64 *back_price;
+	Datum *stay;
+	Datum *stay_price;
+	int kept_permille;
+	int64 kept_fixed;
+	int64 price; /* of the seats given back */
+	int64 kept; /* of that */
+	TimestampTz now;
+} Cancellation;
+
+static bool
+seat_listed(int32 seat, const int32 *seats, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (seats[i] == seat)
+			return true;
+	return false;
+}
+
+/* Splits the reservation of the last result into what goes back and what stays. */
+static void
+split_reservation(Cancellation *c)
+{
+	bool isnull;
+	ArrayType *all = DatumGetArrayTypePCopy(result_datum(0, 3, &isnull));
+	ArrayType *prices = DatumGetArrayTypePCopy(result_datum(0, 4, &isnull));
+	int n = ArrayGetNItems(ARR_NDIM(all), ARR_DIMS(all));
+	int32 *seat = (int32 *) ARR_DATA_PTR(all);
+	int64 *price = (int64 *) ARR_DATA_PTR(prices);
+
+	c->back = palloc(n * sizeof(Datum));
+	c->back_price = palloc(n * sizeof(int64));
+	c->stay = palloc(n * sizeof(Datum));
+	c->stay_price = palloc(n * sizeof(Datum));
+	for (int i = 0; i < c->n_seats; i++)
+		if (!seat_listed(c->seat[i], seat, n))
+			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "seat %d is not of reservation %lld",
+						 c->seat[i], (long long) c->reservation_id);
+	for (int i = 0; i < n; i++)
+	{
+		if (c->seat == NULL || seat_listed(seat[i], c->seat, c->n_seats))
+		{
+			c->back[c->n_back] = Int32GetDatum(seat[i]);
+			c->back_price[c->n_back++] = price[i];
+			c->price += price[i];
+		}
+		else
+		{
+			c->stay[c->n_stay] = Int32GetDatum(seat[i]);
+			c->stay_price[c->n_stay++] = Int64GetDatum(price[i]);
+		}
+	}
+}
+
+/* What is kept back of seats given back now; TK019 when it is too late. */
+static void
+check_policy(Cancellation *c)
+{
+	Performance performance;
+	Datum args[3];
+	bool isnull;
+
+	if (!performance_get(c->performance_id, &performance))
+		elog(ERROR, "there is no performance %lld", (long long) c->performance_id);
+	args[0] = Int64GetDatum(c->performance_id);
+	args[1] = TimestampTzGetDatum(performance.starts_at);
+	args[2] = TimestampTzGetDatum(c->now);
+	if (plan_read_latest(&read_policy, args, NULL) == 0)
+	{
+		if (performance.starts_at <= c->now)
+			ticket_error(ERROR_TOO_LATE,
+						 psprintf("It began at %s.", timestamptz_to_str(performance.starts_at)),
+						 NULL, "performance %lld has begun", (long long) c->performance_id);
+		return;
+	}
+	if (!DatumGetBool(result_datum(0, 3, &isnull)))
+		ticket_error(ERROR_TOO_LATE,
+					 psprintf("It begins at %s.", timestamptz_to_str(performance.starts_at)),
+					 "The steps are in ticket.cancel_policy.",
+					 "seats of performance %lld are not taken back any more",
+					 (long long) c->performance_id);
+	c->kept_permille = DatumGetInt32(result_datum(0, 1, &isnull));
+	c->kept_fixed = result_int64(0, 2);
+}
+
+/* Of one seat; a price is at most 10^12, so nothing overflows. */
+static int64
+kept_of(const Cancellation *c, int64 price)
+{
+	return Min(price, price * c->kept_permille / 1000 + c->kept_fixed);
+}
+
+static void
+cancel_write(const Cancellation *c)
+{
+	bool whole = c->n_stay == 0;
+	Datum args[9] = {Int64GetDatum(c->reservation_id),
+					 PointerGetDatum(
+						 construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
+					 PointerGetDatum(construct_array(c->stay_price, c->n_stay, INT8OID, 8,
+													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
+					 PointerGetDatum(
+						 construct_array(c->back, c->n_back, INT4OID, 4, true, TYPALIGN_INT)),
+					 Int64GetDatum(c->price),
+					 Int64GetDatum(c->kept),
+					 TimestampTzGetDatum(c->now),
+					 ledger_sales(c->performance_id),
+					 ledger_user(c->user)};
+
+	if (plan_run(&write_cancel, args, whole ? " nn      " : NULL) == 0 ||
+		result_int64(0, 1) != c->n_back)
+		elog(ERROR, "reservation %lld and its seats do not agree", (long long) c->reservation_id);
+}
+
+/* Gives back what was paid; returns what becomes of the reservation. */
+static const char *
+cancel_paid(Cancellation *c)
+{
+	split_reservation(c);
+	check_policy(c);
+	for (int i = 0; i < c->n_back; i++)
+		c->kept += kept_of(c, c->back_price[i]);
+	cancel_write(c);
+	ForceSyncCommit();
+	return c->n_stay == 0 ? "cancelled" : "paid";
+}
+
+/* Gives back what was only held. */
+static const char *
+cancel_held(const Cancellation *c)
+{
+	bool expired = result_int64(0, 2) <= c->now;
+
+	if (c->seat != NULL)
+		ticket_error(ERROR_WRONG_STATE, NULL, "Release the hold, or cancel all of it.",
+					 "reservation %lld is not paid", (long long) c->reservation_id);
+	hold_end(c->reservation_id, expired, c->now);
+	return expired ? "expired" : "released";
+}
+
+/*
+ * reservation_cancel(reservation_id bigint, user_id text,
+ *					  seat_ids int[] default null)
+ * -> (reservation_id bigint, status text, refunded bigint, balance bigint)
+ *
+ * Gives a paid reservation, or some of its seats, back: seats free, and of the
+ * money what the cancel policy does not keep back, in one transaction.  A hold
+ * is released; money of a provider that comes for it later is refunded.  Called
+ * again on what has ended it changes nothing and tells what was refunded.
+ * refunded is the sum of all refunds of the reservation.
+ *
+ * Errors: 22023, TK005, TK009, TK013, TK014, TK016, TK019.
+ * Locks: the reservation's row (waits for a payment of it), the seats' rows,
+ * the payment's, the account's.
+ */
+Datum
+ticket_reservation_cancel(PG_FUNCTION_ARGS)
+{
+	Cancellation c = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
+	Datum args[2];
+	OwnerContext owner;
+	const char *status;
+	bool isnull;
+	Datum values[4];
+	bool nulls[4] = {false};
+	Datum answer;
+
+	c.user = arg_user(fcinfo, 1);
+	if (!PG_ARGISNULL(2))
+		c.seat = arg_seats(fcinfo, 2, &c.n_seats);
+	refuse_standby();
+	owner_begin(&owner);
+	args[0] = Int64GetDatum(c.reservation_id);
+	args[1] = PointerGetDatum(c.user);
+	if (plan_run(&lock_reservation, args, NULL) == 0)
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
+					 (long long) c.reservation_id);
+	c.now = clock_now();
+	c.performance_id = result_int64(0, 5);
+	status = TextDatumGetCString(result_datum(0, 1, &isnull));
+	if (strcmp(status, "paid") == 0)
+		status = cancel_paid(&c);
+	else if (strcmp(status, "held") == 0)
+		status = cancel_held(&c);
+
+	plan_run(&read_refunded, args, NULL);
+	values[2] = Int64GetDatum(result_int64(0, 1));
+	values[3] = Int64GetDatum(result_int64(0, 2));
+	MemoryContextSwitchTo(owner.caller);
+	values[0] = Int64GetDatum(c.reservation_id);
+	values[1] = CStringGetTextDatum(status);
+	answer = answer_row(&cancel_answer, values, nulls);
+	owner_end(&owner);
+	PG_RETURN_DATUM(answer);
+}

@@ -1,0 +1,39 @@
+/*
+ * money.h
+ *		What charging, paying and giving back share.
+ */
+#ifndef TICKET_MONEY_H
+#define TICKET_MONEY_H
+
+#include "postgres.h"
+
+#include "plan.h"
+
+/* account.c: names of the accounts of the ledger (schema/money.sql) */
+extern Datum ledger_user(const text *user);
+extern Datum ledger_sales(int64 performance_id);
+extern SavedPlan account_open;
+extern SavedPlan account_balance;
+
+/* payment.c */
+extern void ticket_finished(int64 queue_id, int64 place);
+
+/* clang-format off */
+
+/* What an event tells of refund d of payment p. */
+#define REFUND_PAYLOAD \
+	"pg_catalog.jsonb_build_object('v', 1, 'payment_id', p.payment_id," \
+	" 'reservation_id', p.reservation_id, 'user_id', p.user_id, 'provider', p.provider," \
+	" 'provider_ref', p.provider_ref, 'refund_id', d.refund_id, 'amount', d.amount)"
+
+/* An event about each payment of CTE p; `more` adds to its figures. */
+#define PAYMENT_EVENT(type, more) \
+	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
+	" SELECT 'payment', p.payment_id::pg_catalog.text, " type "," \
+	" pg_catalog.jsonb_build_object('v', 1, 'payment_id', p.payment_id," \
+	" 'reservation_id', p.reservation_id, 'user_id', p.user_id, 'provider', p.provider," \
+	" 'amount', p.amount" more ") FROM p)"
+
+/* clang-format on */
+
+#endif /* TICKET_MONEY_H */
