@@ -7,6 +7,9 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/tableam.h"
+
 /* 18 made the noreturn marker a prefix. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))
@@ -16,5 +19,49 @@
 #ifndef INTERVAL_NOT_FINITE
 #define INTERVAL_NOT_FINITE(i) false
 #endif
+
+/* 18 knows constraints that are not enforced. */
+static inline bool
+check_enforced(const ConstrCheck *check)
+{
+#if PG_VERSION_NUM >= 180000
+	return check->ccenforced;
+#else
+	return true;
+#endif
+}
+
+/* 18 counts searches. */
+static inline IndexScanDesc
+begin_index_scan(Relation table, Relation index, Snapshot snapshot, int n_keys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, n_keys, 0);
+#else
+	return index_beginscan(table, index, snapshot, n_keys, 0);
+#endif
+}
+
+/*
+ * Since 16 an update that only concerns summarizing indexes is told apart;
+ * `indexes`: the row needs new entries in the others.
+ */
+static inline TM_Result
+update_tuple(Relation table, ItemPointer tid, TupleTableSlot *row, CommandId command,
+			 Snapshot crosscheck, bool wait, TM_FailureData *failure, LockTupleMode *mode,
+			 bool *indexes)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update;
+	TM_Result result = table_tuple_update(table, tid, row, command, InvalidSnapshot, crosscheck,
+										  wait, failure, mode, &update);
+
+	*indexes = update == TU_All;
+	return result;
+#else
+	return table_tuple_update(table, tid, row, command, InvalidSnapshot, crosscheck, wait, failure,
+							  mode, indexes);
+#endif
+}
 
 #endif /* TICKET_COMPAT_H */

@@ -17,6 +17,7 @@
 #include "ticket.h"
 #include "token.h"
 #include "utils/builtins.h"
+#include "write.h"
 
 /* poll_after of those who do not wait, and of all who ask a standby. */
 #define POLL_REST_US (30 * USECS_PER_SEC)
@@ -133,12 +134,11 @@ view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
 
 /* ---------- enter ---------- */
 
-static SavedPlan insert_entry = {
-	"INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at,"
-	" admitted_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-	" ON CONFLICT (queue_id, user_id) WHERE ended_at IS NULL DO NOTHING",
-	8,
-	{INT8OID, INT8OID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+static RowTarget entry_row = {
+	.table = REL_QUEUE_ENTRY,
+	.row_size = ENTRY_ROW_SIZE,
+	.unless = REL_QUEUE_ENTRY_LIVE_USER,
+	.conflict = "(queue_id, user_id) WHERE ended_at IS NULL",
 };
 
 static SavedPlan find_live_entry = {
@@ -245,16 +245,23 @@ static bool
 insert_ticket(const TicketView *view, text *user, TimestampTz now)
 {
 	bool active = view->expires_at != 0;
-	Datum args[8] = {Int64GetDatum(view->token.queue_id),
-					 Int64GetDatum(view->token.place),
-					 PointerGetDatum(user),
-					 Int64GetDatum(view->token.secret),
-					 CStringGetTextDatum(view->status),
-					 TimestampTzGetDatum(now),
-					 TimestampTzGetDatum(now),
-					 TimestampTzGetDatum(view->expires_at)};
+	Datum values[ENTRY_ROW_SIZE] = {
+		[COL_ENTRY_QUEUE_ID] = Int64GetDatum(view->token.queue_id),
+		[COL_ENTRY_PLACE] = Int64GetDatum(view->token.place),
+		[COL_ENTRY_USER_ID] = PointerGetDatum(user),
+		[COL_ENTRY_SECRET] = Int64GetDatum(view->token.secret),
+		[COL_ENTRY_STATUS] = CStringGetTextDatum(view->status),
+		[COL_ENTRY_ENTERED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_ADMITTED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_EXPIRES_AT] = TimestampTzGetDatum(view->expires_at),
+	};
+	bool nulls[ENTRY_ROW_SIZE] = {
+		[COL_ENTRY_ADMITTED_AT] = !active,
+		[COL_ENTRY_EXPIRES_AT] = !active,
+		[COL_ENTRY_ENDED_AT] = true,
+	};
 
-	return plan_run(&insert_entry, args, active ? "        " : "      nn") == 1;
+	return row_insert_unless(&entry_row, values, nulls);
 }
 
 /* The user's live ticket of the queue, if any, as the table has it. */

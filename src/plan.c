@@ -36,12 +36,17 @@ owner_end(OwnerContext *context)
 		elog(ERROR, "SPI_finish failed");
 }
 
+/*
+ * One plan for all values: our statements go by keys, and planning would cost
+ * more than running them.
+ */
 static SPIPlanPtr
 plan_get(SavedPlan *plan)
 {
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->nargs, plan->types);
+		SPIPlanPtr prepared =
+			SPI_prepare_cursor(plan->sql, plan->nargs, plan->types, CURSOR_OPT_GENERIC_PLAN);
 
 		if (prepared == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

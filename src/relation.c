@@ -22,6 +22,7 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_QUEUE] = "queue",
 	[REL_QUEUE_ENTRY] = "queue_entry",
 	[REL_QUEUE_ENTRY_PKEY] = "queue_entry_pkey",
+	[REL_QUEUE_ENTRY_LIVE_USER] = "queue_entry_live_user",
 	[REL_PERFORMANCE] = "performance",
 	[REL_PERFORMANCE_PKEY] = "performance_pkey",
 	[REL_SECTION] = "section",

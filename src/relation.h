@@ -3,6 +3,9 @@
  *		The extension's tables as C sees them: their numbers, their columns,
  *		and reading a row by its index without the executor.
  *
+ * X_ROW_SIZE, after all columns of a table, is how large arrays by number of
+ * column are, whose element 0 is not used.  Tables that C writes have one.
+ *
  * The column numbers follow those of schema/; test/sql/schema.sql compares them.
  */
 #ifndef TICKET_RELATION_H
@@ -19,6 +22,7 @@ typedef enum TicketRelation
 	REL_QUEUE,
 	REL_QUEUE_ENTRY,
 	REL_QUEUE_ENTRY_PKEY,
+	REL_QUEUE_ENTRY_LIVE_USER,
 	REL_PERFORMANCE,
 	REL_PERFORMANCE_PKEY,
 	REL_SECTION,
@@ -62,7 +66,8 @@ enum
 	COL_ENTRY_ENTERED_AT,
 	COL_ENTRY_ADMITTED_AT,
 	COL_ENTRY_EXPIRES_AT,
-	COL_ENTRY_ENDED_AT
+	COL_ENTRY_ENDED_AT,
+	ENTRY_ROW_SIZE
 };
 
 enum
@@ -120,6 +125,9 @@ enum
 	COL_RESERVATION_CREATED_AT,
 	COL_RESERVATION_EXPIRES_AT
 };
+
+/* Columns of a row that is written, at most. */
+#define MAX_ROW_COLUMNS 32
 
 extern void relation_init(void);
 extern Oid relation_oid(TicketRelation which);

@@ -14,6 +14,7 @@
 #include "relation.h"
 #include "seat.h"
 #include "utils/guc.h"
+#include "write.h"
 
 PG_MODULE_MAGIC;
 
@@ -88,4 +89,5 @@ _PG_init(void)
 	relation_init();
 	load_init();
 	catalogue_init();
+	write_init();
 }

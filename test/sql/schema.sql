@@ -32,6 +32,11 @@ GROUP BY t.relname
 UNION ALL
 SELECT is(count(*), (SELECT count(*) FROM c_column), 'each of them was looked at')
 FROM c_table t JOIN c_column c ON c.name LIKE t.prefix || '\_%';
+-- X_ROW_SIZE is one more than the columns there are: else rows are written the slow way.
+SELECT is((SELECT string_agg(format('%s has %s', t.relname, n.natts), ', ') FROM c_table t
+		JOIN regexp_matches(:'header', '\m(\w+)_ROW_SIZE$', 'gn') AS m(match) ON t.prefix = m.match[1],
+	LATERAL (SELECT count(*) AS natts FROM pg_attribute a WHERE a.attrelid = format('ticket.%I', t.relname)::regclass AND a.attnum > 0) n
+	WHERE n.natts <> (SELECT count(*) FROM c_column c WHERE c.name LIKE t.prefix || '\_%')), NULL, 'those that C writes have no other columns');
 SELECT is((SELECT string_agg(m.match[1], ', ') FROM regexp_matches(:'source', '\[REL_\w+\] = "(\w+)"', 'g') AS m(match)
 	WHERE to_regclass('ticket.' || m.match[1]) IS NULL), NULL, 'every table and index that relation.c names is there');
 SELECT is((SELECT count(*) FROM regexp_matches(:'source', '\[REL_\w+\] = "\w+"', 'g')),

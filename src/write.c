@@ -1,0 +1,624 @@
+/*
+ * write.c
+ *		Rows of our tables written without the planner and the executor.  See
+ *		write.h.
+ *
+ * What is known of a table (its indexes, its constraints made ready to run,
+ * whether anything stands in the way) is kept until the catalogue says that
+ * the table has changed.
+ *
+ * Inserting unless a unique index has the key follows the protocol of INSERT
+ * ... ON CONFLICT DO NOTHING (src/backend/executor/README in PostgreSQL's
+ * source, "speculative insertion"): look, and wait for whoever is inserting
+ * the same key; insert a row that others know may be taken back; enter it into
+ * the index; take it back and begin again if the key has come in meanwhile.
+ */
+#include "postgres.h"
+
+#include "write.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "pending.h"
+#include "plan.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+typedef struct WriteIndex
+{
+	Oid oid;
+	IndexInfo *info;
+	ExprState *predicate; /* or NULL */
+} WriteIndex;
+
+typedef struct WriteState
+{
+	struct WriteState *next; /* of all there are */
+	MemoryContext context; /* of what is below */
+	bool valid;
+	Oid table;
+	bool insert_directly;
+	bool update_directly;
+	AttrNumber final_column; /* not NULL: the row is final; 0: no such column */
+	Bitmapset *foreign; /* columns of foreign keys */
+	int n_indexes;
+	WriteIndex *index; /* the one of row_insert_unless first */
+	int n_checks;
+	ExprState **check;
+	ExprContext *econtext;
+	TupleTableSlot *row;
+} WriteState;
+
+static WriteState *states = NULL;
+
+static void
+write_forget(Datum arg, Oid relid)
+{
+	for (WriteState *state = states; state; state = state->next)
+		if (relid == InvalidOid || relid == state->table)
+			state->valid = false;
+}
+
+void
+write_init(void)
+{
+	CacheRegisterRelcacheCallback(write_forget, (Datum) 0);
+}
+
+/* ---------- what is known of a table ---------- */
+
+/*
+ * Our own statement triggers know of what we write by other ways, and
+ * final_state only looks at rows that have ended.  Any other trigger is for
+ * the executor to run.
+ */
+static void
+read_triggers(WriteState *state, Relation relation)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+	Oid schema = get_namespace_oid("ticket", false);
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		Trigger *trigger = &triggers->triggers[i];
+		bool ours = get_func_namespace(trigger->tgfoid) == schema;
+
+		if (ours && !TRIGGER_FOR_ROW(trigger->tgtype))
+			continue;
+		if (ours && strcmp(get_func_name(trigger->tgfoid), "final_state") == 0)
+		{
+			state->final_column = get_attnum(state->table, "ended_at");
+			continue;
+		}
+		if (TRIGGER_FOR_INSERT(trigger->tgtype))
+			state->insert_directly = false;
+		if (TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK)
+			state->update_directly = false;
+	}
+}
+
+static void
+read_foreign_keys(WriteState *state, Relation relation)
+{
+	ListCell *cell;
+
+	foreach(cell, RelationGetFKeyList(relation))
+	{
+		ForeignKeyCacheInfo *key = lfirst_node(ForeignKeyCacheInfo, cell);
+
+		for (int i = 0; i < key->nkeys; i++)
+			state->foreign = bms_add_member(state->foreign, key->conkey[i]);
+	}
+}
+
+static bool
+plain_index(const IndexInfo *info, Relation index)
+{
+	return index->rd_rel->relam == BTREE_AM_OID && info->ii_Expressions == NIL &&
+		   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate &&
+		   info->ii_ReadyForInserts;
+}
+
+static void
+read_indexes(WriteState *state, Relation relation, Oid unless)
+{
+	List *indexes = RelationGetIndexList(relation);
+	ListCell *cell;
+
+	state->index = palloc0(list_length(indexes) * sizeof(WriteIndex));
+	foreach(cell, indexes)
+	{
+		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		WriteIndex *entry = &state->index[state->n_indexes++];
+
+		entry->oid = RelationGetRelid(index);
+		entry->info = BuildIndexInfo(index);
+		if (!plain_index(entry->info, index))
+			state->insert_directly = state->update_directly = false;
+		else if (entry->info->ii_Predicate)
+			entry->predicate = ExecInitQual(entry->info->ii_Predicate, NULL);
+		if (entry->oid == unless)
+		{
+			WriteIndex first = *entry;
+
+			BuildSpeculativeIndexInfo(index, first.info);
+			*entry = state->index[0];
+			state->index[0] = first;
+		}
+		index_close(index, NoLock);
+	}
+}
+
+static void
+read_checks(WriteState *state, Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+
+	if (constraints == NULL)
+		return;
+	if (constraints->has_generated_stored)
+		state->insert_directly = state->update_directly = false;
+	state->check = palloc0(constraints->num_check * sizeof(ExprState *));
+	for (int i = 0; i < constraints->num_check; i++)
+		if (check_enforced(&constraints->check[i]))
+			state->check[state->n_checks++] =
+				ExecInitExpr(expression_planner(stringToNode(constraints->check[i].ccbin)), NULL);
+}
+
+static void
+read_table(RowTarget *target, WriteState *state, Relation relation)
+{
+	TupleDesc columns = RelationGetDescr(relation);
+	MemoryContext old;
+
+	if (state->context)
+		MemoryContextDelete(state->context);
+	state->context = AllocSetContextCreate(TopMemoryContext, "ticket table", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(state->context);
+	state->table = RelationGetRelid(relation);
+	state->valid = true;
+	state->insert_directly = state->update_directly =
+		relation->rd_rel->relkind == RELKIND_RELATION && columns->natts == target->row_size - 1 &&
+		!relation->rd_rel->relhasrules && !relation->rd_rel->relforcerowsecurity &&
+		!relation->rd_rel->relispartition;
+	state->final_column = 0;
+	state->foreign = NULL;
+	state->n_indexes = state->n_checks = 0;
+	read_triggers(state, relation);
+	read_foreign_keys(state, relation);
+	read_indexes(state, relation, target->conflict ? relation_oid(target->unless) : InvalidOid);
+	read_checks(state, relation);
+	state->econtext = CreateStandaloneExprContext();
+	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsVirtual);
+	MemoryContextSwitchTo(old);
+}
+
+static WriteState *
+write_state(RowTarget *target, Relation relation)
+{
+	if (target->state == NULL)
+	{
+		target->state = MemoryContextAllocZero(TopMemoryContext, sizeof(WriteState));
+		target->state->next = states;
+		states = target->state;
+	}
+	while (!target->state->valid || target->state->table != RelationGetRelid(relation))
+		read_table(target, target->state, relation);
+	return target->state;
+}
+
+/* ---------- one row ---------- */
+
+static void
+store_row(WriteState *state, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *row = state->row;
+
+	ExecClearTuple(row);
+	memcpy(row->tts_values, values, row->tts_tupleDescriptor->natts * sizeof(Datum));
+	memcpy(row->tts_isnull, nulls, row->tts_tupleDescriptor->natts * sizeof(bool));
+	ExecStoreVirtualTuple(row);
+	ResetExprContext(state->econtext);
+	state->econtext->ecxt_scantuple = row;
+}
+
+/* Whether NOT NULL and every CHECK let the stored row in. */
+static bool
+row_is_valid(WriteState *state)
+{
+	TupleDesc columns = state->row->tts_tupleDescriptor;
+
+	for (int i = 0; i < columns->natts; i++)
+		if (TupleDescAttr(columns, i)->attisdropped ||
+			(TupleDescAttr(columns, i)->attnotnull && state->row->tts_isnull[i]))
+			return false;
+	for (int i = 0; i < state->n_checks; i++)
+		if (!ExecCheck(state->check[i], state->econtext))
+			return false;
+	return true;
+}
+
+static bool
+in_index(WriteState *state, const WriteIndex *index)
+{
+	return index->predicate == NULL || ExecQual(index->predicate, state->econtext);
+}
+
+/* False, with `partial`, when the key may be there already. */
+static bool
+enter_index(WriteState *state, Relation relation, const WriteIndex *entry, bool partial,
+			bool unchanged)
+{
+	IndexUniqueCheck check = UNIQUE_CHECK_NO;
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+	Relation index;
+	bool ok;
+
+	if (!in_index(state, entry))
+		return true;
+	index = index_open(entry->oid, RowExclusiveLock);
+	FormIndexDatum(entry->info, state->row, NULL, values, nulls);
+	if (partial)
+		check = UNIQUE_CHECK_PARTIAL;
+	else if (entry->info->ii_Unique)
+		check = UNIQUE_CHECK_YES;
+	ok = index_insert(index, values, nulls, &state->row->tts_tid, relation, check, unchanged,
+					  entry->info);
+	index_close(index, NoLock);
+	return ok || !partial;
+}
+
+/* The transaction to wait for that is about to put the key in, or take it out. */
+static void
+wait_for(SnapshotData *dirty, Relation relation, ItemPointer tid)
+{
+	TransactionId xid = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
+
+	if (TransactionIdIsValid(dirty->xmin) && dirty->speculativeToken)
+		SpeculativeInsertionWait(dirty->xmin, dirty->speculativeToken);
+	else
+		XactLockTableWait(xid, relation, tid, XLTW_InsertIndex);
+}
+
+/* Whether the key is taken, once everyone who has it in hand has decided. */
+static bool
+key_taken(WriteState *state, Relation relation)
+{
+	const WriteIndex *entry = &state->index[0];
+	IndexInfo *info = entry->info;
+	Relation index = index_open(entry->oid, RowExclusiveLock);
+	TupleTableSlot *found = table_slot_create(relation, NULL);
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+	bool taken = false;
+	bool again = true;
+
+	FormIndexDatum(info, state->row, NULL, values, nulls);
+	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, info->ii_UniqueStrats[i], InvalidOid,
+							   index->rd_indcollation[i], info->ii_UniqueProcs[i], values[i]);
+	while (again)
+	{
+		SnapshotData dirty;
+		IndexScanDesc scan;
+		ItemPointerData tid;
+
+		InitDirtySnapshot(dirty);
+		scan = begin_index_scan(relation, index, &dirty, info->ii_NumIndexKeyAttrs);
+		index_rescan(scan, keys, info->ii_NumIndexKeyAttrs, NULL, 0);
+		taken = index_getnext_slot(scan, ForwardScanDirection, found);
+		tid = found->tts_tid;
+		again = taken && (TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax));
+		ExecClearTuple(found);
+		index_endscan(scan);
+		if (again)
+			wait_for(&dirty, relation, &tid);
+	}
+	ExecDropSingleTupleTableSlot(found);
+	index_close(index, NoLock);
+	return taken;
+}
+
+static void
+insert_plainly(WriteState *state, Relation relation)
+{
+	table_tuple_insert(relation, state->row, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < state->n_indexes; i++)
+		enter_index(state, relation, &state->index[i], false, false);
+}
+
+static bool
+insert_speculatively(WriteState *state, Relation relation)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	bool ok;
+
+	do
+	{
+		uint32 token;
+
+		CHECK_FOR_INTERRUPTS();
+		if (key_taken(state, relation))
+			return false;
+		token = SpeculativeInsertionLockAcquire(xid);
+		table_tuple_insert_speculative(relation, state->row, GetCurrentCommandId(true), 0, NULL,
+									   token);
+		ok = enter_index(state, relation, &state->index[0], true, false);
+		for (int i = 1; ok && i < state->n_indexes; i++)
+			enter_index(state, relation, &state->index[i], false, false);
+		table_tuple_complete_speculative(relation, state->row, token, ok);
+		SpeculativeInsertionLockRelease(xid);
+	} while (!ok);
+	return true;
+}
+
+/* ---------- the same by a statement ---------- */
+
+static uint64
+execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
+{
+	uint64 rows;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	pending_own_write = true;
+	if (SPI_execute_with_args(sql, n, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s", sql);
+	pending_own_write = false;
+	rows = SPI_processed;
+	SPI_finish();
+	return rows;
+}
+
+/* Columns that are given: those of relation.h, whatever has been added since. */
+static void
+describe_columns(int n_columns, Relation relation, const bool *nulls, Oid *types, char *null_marks)
+{
+	for (int i = 0; i < n_columns; i++)
+	{
+		types[i] = TupleDescAttr(RelationGetDescr(relation), i)->atttypid;
+		null_marks[i] = nulls[i] ? 'n' : ' ';
+	}
+}
+
+static bool
+insert_by_statement(RowTarget *target, Relation relation, Datum *values, const bool *nulls,
+					bool unless)
+{
+	int n_columns = target->row_size - 1;
+	StringInfoData sql;
+	Oid types[MAX_ROW_COLUMNS + 1];
+	char null_marks[MAX_ROW_COLUMNS + 1];
+
+	describe_columns(n_columns, relation, nulls, types, null_marks);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO ticket.%s (", RelationGetRelationName(relation));
+	for (int i = 0; i < n_columns; i++)
+		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(
+							 NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname)));
+	appendStringInfoString(&sql, ") VALUES (");
+	for (int i = 0; i < n_columns; i++)
+		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfoChar(&sql, ')');
+	if (unless)
+		appendStringInfo(&sql, " ON CONFLICT %s DO NOTHING", target->conflict);
+	return execute(sql.data, n_columns, types, values, null_marks) == 1;
+}
+
+static bool
+update_by_statement(RowTarget *target, Relation relation, HeapTuple old, const Datum *values,
+					const bool *nulls, const bool *replace, bool wait)
+{
+	int n_columns = target->row_size - 1;
+	const char *table = RelationGetRelationName(relation);
+	StringInfoData sql;
+	Oid types[MAX_ROW_COLUMNS + 1];
+	char null_marks[MAX_ROW_COLUMNS + 1];
+	Datum args[MAX_ROW_COLUMNS + 1];
+	int tid = n_columns;
+	const char *separator = "";
+
+	describe_columns(n_columns, relation, nulls, types, null_marks);
+	memcpy(args, values, n_columns * sizeof(Datum));
+	types[tid] = TIDOID;
+	null_marks[tid] = ' ';
+	args[tid] = PointerGetDatum(&old->t_self);
+	for (int i = 0; i < n_columns; i++)
+		if (!replace[i])
+			null_marks[i] = 'n';
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "WITH l AS MATERIALIZED (SELECT ctid FROM ticket.%s WHERE ctid" EQ
+					 "$%d FOR NO KEY UPDATE%s) UPDATE ticket.%s AS t SET ",
+					 table, tid + 1, wait ? "" : " SKIP LOCKED", table);
+	for (int i = 0; i < n_columns; i++)
+		if (replace[i])
+		{
+			appendStringInfo(&sql, "%s%s = $%d", separator,
+							 quote_identifier(
+								 NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname)),
+							 i + 1);
+			separator = ", ";
+		}
+	appendStringInfoString(&sql, " FROM l WHERE t.ctid" EQ "l.ctid");
+	return execute(sql.data, tid + 1, types, args, null_marks) == 1;
+}
+
+/* ---------- for the callers ---------- */
+
+static bool
+write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
+{
+	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
+	WriteState *state = write_state(target, relation);
+	Oid user;
+	int sec_context;
+	bool done = true;
+
+	values++;
+	nulls++;
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	if (state->insert_directly)
+		store_row(state, values, nulls);
+	if (!state->insert_directly || !row_is_valid(state))
+		done = insert_by_statement(target, relation, values, nulls, unless);
+	else if (unless && in_index(state, &state->index[0]))
+		done = insert_speculatively(state, relation);
+	else
+		insert_plainly(state, relation);
+	SetUserIdAndSecContext(user, sec_context);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+	return done;
+}
+
+void
+row_insert(RowTarget *target, Datum *values, bool *nulls)
+{
+	(void) write_insert(target, values, nulls, false);
+}
+
+/* False, and nothing done, when the unique index `unless` has the key. */
+bool
+row_insert_unless(RowTarget *target, Datum *values, bool *nulls)
+{
+	return write_insert(target, values, nulls, true);
+}
+
+/* Of these columns one is in the index, or in its predicate. */
+static bool
+index_changed(const IndexInfo *info, const bool *replace)
+{
+	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+		if (replace[info->ii_IndexAttrNumbers[i] - 1])
+			return true;
+	return info->ii_Predicate != NIL;
+}
+
+/* Whether the executor is needed to change these columns. */
+static bool
+can_update_directly(WriteState *state, Relation relation, HeapTuple old, const bool *replace,
+					int n_columns)
+{
+	if (!state->update_directly)
+		return false;
+	if (state->final_column &&
+		!heap_attisnull(old, state->final_column, RelationGetDescr(relation)))
+		return false;
+	for (int i = 0; i < n_columns; i++)
+		if (replace[i] && bms_is_member(i + 1, state->foreign))
+			return false;
+	return true;
+}
+
+static bool
+update_directly(WriteState *state, Relation relation, HeapTuple old, const bool *replace, bool wait)
+{
+	bool repeatable = IsolationUsesXactSnapshot();
+	TM_FailureData failure;
+	LockTupleMode mode;
+	bool indexes;
+	TM_Result result;
+
+	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
+	result = update_tuple(relation, &old->t_self, state->row, GetCurrentCommandId(true),
+						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot, wait, &failure,
+						  &mode, &indexes);
+	if (result == TM_Updated || result == TM_Deleted)
+	{
+		if (repeatable)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		return false;
+	}
+	if (result == TM_BeingModified && !wait)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "unexpected result of an update: %d", (int) result);
+	for (int i = 0; indexes && i < state->n_indexes; i++)
+		enter_index(state, relation, &state->index[i], false,
+					!index_changed(state->index[i].info, replace));
+	return true;
+}
+
+/*
+ * Replaces columns of a row that was read.  False, and nothing done, when the
+ * row has been changed since, or, without `wait`, when somebody has it locked.
+ * In a REPEATABLE READ transaction a row changed since its snapshot is a
+ * serialization failure (40001), as with UPDATE.
+ */
+bool
+row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const bool *replace,
+		   bool wait)
+{
+	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
+	WriteState *state = write_state(target, relation);
+	int n_columns = target->row_size - 1;
+	Oid user;
+	int sec_context;
+	bool done;
+
+	values++;
+	nulls++;
+	replace++;
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	done = can_update_directly(state, relation, old, replace, n_columns);
+	if (done)
+	{
+		Datum all[MAX_ROW_COLUMNS];
+		bool all_nulls[MAX_ROW_COLUMNS];
+
+		heap_deform_tuple(old, RelationGetDescr(relation), all, all_nulls);
+		for (int i = 0; i < n_columns; i++)
+			if (replace[i])
+			{
+				all[i] = values[i];
+				all_nulls[i] = nulls[i];
+			}
+		store_row(state, all, all_nulls);
+		done = row_is_valid(state);
+	}
+	if (done)
+		done = update_directly(state, relation, old, replace, wait);
+	else
+		done = update_by_statement(target, relation, old, values, nulls, replace, wait);
+	SetUserIdAndSecContext(user, sec_context);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+	return done;
+}
+
+/* The next number of an identity column. */
+int64
+row_number(TicketRelation sequence)
+{
+	return nextval_internal(relation_oid(sequence), false);
+}

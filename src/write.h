@@ -1,0 +1,42 @@
+/*
+ * write.h
+ *		Rows of our tables written without the planner and the executor.
+ *
+ * The hot calls write one row whose columns they know.  For a table that is as
+ * the extension made it (or has more indexes of the ordinary kind, or other
+ * CHECKs) the row goes straight to the table and its indexes; NOT NULL, CHECK
+ * and unique constraints hold as ever.  Where somebody has put a trigger, a
+ * column, row security or the like on the table, or where the row would be
+ * refused, the same row goes through an SQL statement instead, which does all
+ * of that and words the errors.
+ *
+ * As SQL statements do, each of these runs as the owner and lets what follows
+ * see what it wrote.  Values, nulls and what is to be replaced stand in arrays
+ * by number of column; element 0 is not used.
+ */
+#ifndef TICKET_WRITE_H
+#define TICKET_WRITE_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "relation.h"
+
+/* A table with the columns that relation.h has of it. */
+typedef struct RowTarget
+{
+	TicketRelation table;
+	int row_size; /* number of columns + 1 */
+	TicketRelation unless; /* unique index of row_insert_unless */
+	const char *conflict; /* that index, as ON CONFLICT names it */
+	struct WriteState *state; /* made at first use */
+} RowTarget;
+
+extern void write_init(void);
+extern void row_insert(RowTarget *target, Datum *values, bool *nulls);
+extern bool row_insert_unless(RowTarget *target, Datum *values, bool *nulls);
+extern bool row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls,
+					   const bool *replace, bool wait);
+extern int64 row_number(TicketRelation sequence);
+
+#endif /* TICKET_WRITE_H */

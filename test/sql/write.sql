@@ -1,0 +1,105 @@
+-- Rows that C writes past the planner and the executor: what others have put on
+-- the tables (triggers, columns, constraints, indexes, row security) holds all
+-- the same.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+SET search_path = ticket, public;
+
+CREATE TABLE pg_temp.seen (what text);
+CREATE FUNCTION pg_temp.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO pg_temp.seen VALUES (concat_ws(' ', TG_TABLE_NAME, TG_WHEN, TG_OP, TG_LEVEL,
+		CASE WHEN TG_LEVEL = 'ROW' THEN NEW.user_id END));
+	RETURN NEW;
+END $$;
+CREATE FUNCTION pg_temp.noted() RETURNS text LANGUAGE sql AS $$
+	WITH gone AS (DELETE FROM pg_temp.seen RETURNING what) SELECT string_agg(what, ', ' ORDER BY what) FROM gone $$;
+SELECT queue_create('write') AS q \gset
+
+-- ---------- triggers ----------
+
+BEGIN;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'a')), 'active', 'a ticket, before there is anything');
+CREATE TRIGGER note BEFORE INSERT ON queue_entry FOR EACH ROW EXECUTE FUNCTION pg_temp.note();
+CREATE TRIGGER note_after AFTER INSERT ON queue_entry FOR EACH ROW EXECUTE FUNCTION pg_temp.note();
+CREATE TRIGGER note_statement AFTER INSERT ON queue_entry FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.note();
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'b')), 'active', 'a ticket, with triggers');
+SELECT is(pg_temp.noted(), 'queue_entry AFTER INSERT ROW b, queue_entry AFTER INSERT STATEMENT, queue_entry BEFORE INSERT ROW b',
+	'every one has run');
+DROP TRIGGER note ON queue_entry;
+DROP TRIGGER note_after ON queue_entry;
+DROP TRIGGER note_statement ON queue_entry;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'c')), 'active', 'a ticket, without them');
+SELECT is(pg_temp.noted(), NULL, 'none has run');
+ROLLBACK;
+SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'rolled back, all is as before');
+
+-- ---------- columns ----------
+
+BEGIN;
+ALTER TABLE queue_entry ADD COLUMN channel text NOT NULL DEFAULT 'web';
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'a')), 'active', 'a ticket, with a column more');
+SELECT is((SELECT channel FROM queue_entry WHERE queue_id = :q AND user_id = 'a'), 'web', 'which has its default');
+ROLLBACK;
+BEGIN;
+ALTER TABLE queue_entry ADD COLUMN length int GENERATED ALWAYS AS (length(user_id)) STORED;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'abc')), 'active', 'a ticket, with a generated column');
+SELECT is((SELECT length FROM queue_entry WHERE queue_id = :q AND user_id = 'abc'), 3, 'which is generated');
+ROLLBACK;
+
+-- ---------- constraints ----------
+
+BEGIN;
+ALTER TABLE queue_entry ADD CONSTRAINT queue_entry_decent CHECK (user_id <> 'rude');
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'rude'), '23514', 'a CHECK of the operator''s own refuses');
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'polite')), 'active', 'and lets others in');
+ROLLBACK;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'rude')), 'active', 'without it all may enter');
+BEGIN;
+ALTER TABLE queue_entry ALTER COLUMN expires_at SET NOT NULL;
+UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
+COMMIT;
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'waiter'), '23502', 'so does NOT NULL');
+ALTER TABLE queue_entry ALTER COLUMN expires_at DROP NOT NULL;
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
+SELECT is(pg_temp.memory(:q), pg_temp.counted(:q), 'shared memory has what the table has');
+
+-- ---------- indexes ----------
+
+BEGIN;
+CREATE UNIQUE INDEX one_each ON queue_entry (lower(user_id)) WHERE ended_at IS NULL;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'Anna')), 'active', 'a ticket, with an index on an expression');
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'anna'), '23505', 'which is unique');
+ROLLBACK;
+BEGIN;
+CREATE UNIQUE INDEX one_each ON queue_entry (user_id);
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'anna')), 'active', 'a ticket, with an index more');
+SELECT queue_create('another') AS r \gset
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :r, 'anna'), '23505', 'which is unique');
+SELECT is((SELECT count(*) FROM queue_entry WHERE user_id = 'anna'), 1::bigint, 'and finds the ticket');
+ROLLBACK;
+BEGIN;
+CREATE INDEX by_hash ON queue_entry USING hash (user_id);
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'anna')), 'active', 'a ticket, with an index of another kind');
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT is((SELECT count(*) FROM queue_entry WHERE user_id = 'anna'), 1::bigint, 'which finds it');
+ROLLBACK;
+
+-- ---------- row security ----------
+
+BEGIN;
+ALTER TABLE queue_entry ENABLE ROW LEVEL SECURITY;
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'anna')), 'active', 'the owner is not held to row security');
+ALTER TABLE queue_entry FORCE ROW LEVEL SECURITY;
+CREATE ROLE regress_ticket_owner;
+GRANT ALL ON SCHEMA ticket TO regress_ticket_owner;
+ALTER TABLE queue_entry OWNER TO regress_ticket_owner;
+CREATE POLICY all_of_them ON queue_entry USING (true) WITH CHECK (user_id <> 'loud');
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'loud'), '42501', 'unless it is forced');
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'quiet')), 'active', 'which may let others in');
+ROLLBACK;
+
+SELECT * FROM finish();
