@@ -17,6 +17,7 @@
 #include "ticket.h"
 #include "token.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "write.h"
 
 /* poll_after of those who do not wait, and of all who ask a standby. */
@@ -148,35 +149,69 @@ static SavedPlan find_live_entry = {
 	{INT8OID, TEXTOID},
 };
 
-/* Ends one live ticket; returns whether it had been active. */
-static SavedPlan end_entry = {
-	"UPDATE ticket.queue_entry SET status = $3, ended_at = $4"
-	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$5 AND ended_at IS NULL"
-	" RETURNING admitted_at IS NOT NULL",
-	5,
-	{INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-};
-
 static SavedPlan queue_exists = {"SELECT 1 FROM ticket.queue WHERE queue_id" EQ "$1", 1, {INT8OID}};
+
+/* Writes the end of a live ticket's row: 1, of an active one's: 2; 0: it is none. */
+static int
+end_row(const Token *token, const char *status, TimestampTz now)
+{
+	Datum values[ENTRY_ROW_SIZE] = {
+		[COL_ENTRY_STATUS] = CStringGetTextDatum(status),
+		[COL_ENTRY_ENDED_AT] = TimestampTzGetDatum(now),
+	};
+	static const bool replace[ENTRY_ROW_SIZE] = {
+		[COL_ENTRY_STATUS] = true,
+		[COL_ENTRY_ENDED_AT] = true,
+	};
+	bool nulls[ENTRY_ROW_SIZE] = {false};
+	ScanKeyData key[2];
+	int result = 0;
+	bool again = true;
+
+	ScanKeyInit(&key[0], COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(token->queue_id));
+	ScanKeyInit(&key[1], COL_ENTRY_PLACE, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(token->place));
+	/* Again when another has changed the row since it was read. */
+	while (again)
+	{
+		RowScan scan;
+		HeapTuple row;
+		bool never_admitted;
+		bool live;
+
+		CHECK_FOR_INTERRUPTS();
+		row_scan_begin(&scan, REL_QUEUE_ENTRY, REL_QUEUE_ENTRY_PKEY, 2, key);
+		row = row_scan_next(&scan);
+		again = false;
+		if (row && token_secret_equal(DatumGetInt64(row_get(&scan, row, COL_ENTRY_SECRET, &live)),
+									  token->secret))
+		{
+			(void) row_get(&scan, row, COL_ENTRY_ENDED_AT, &live);
+			(void) row_get(&scan, row, COL_ENTRY_ADMITTED_AT, &never_admitted);
+			if (live && row_update(&entry_row, row, values, nulls, replace, true))
+				result = never_admitted ? 1 : 2;
+			else
+				again = live;
+		}
+		row_scan_end(&scan);
+	}
+	return result;
+}
 
 static bool
 end_ticket(const Token *token, const char *status, TimestampTz now)
 {
-	Datum args[5] = {Int64GetDatum(token->queue_id), Int64GetDatum(token->place),
-					 CStringGetTextDatum(status), TimestampTzGetDatum(now),
-					 Int64GetDatum(token->secret)};
-	bool isnull;
-	bool was_active;
+	int ended = end_row(token, status, now);
 	Queue *queue;
 
-	if (plan_run(&end_entry, args, NULL) == 0)
+	if (ended == 0)
 		return false;
-	was_active = DatumGetBool(result_datum(0, 1, &isnull));
 	pending_reserve(1);
 	queue = queue_acquire(token->queue_id, LW_EXCLUSIVE);
 	if (queue)
 	{
-		pending_end(queue, token->place, was_active);
+		pending_end(queue, token->place, ended == 2);
 		queue_release(queue);
 	}
 	return true;

@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "pending.h"
 #include "relation.h"
 #include "ticket.h"
@@ -57,6 +58,35 @@ plan_get(SavedPlan *plan)
 	return plan->plan;
 }
 
+/*
+ * Executes, with sequential scans out of favour.  A plan is made once, perhaps
+ * while a table is empty, and must still be right when a million came in and
+ * nobody has analyzed it yet: our statements have an index for what they look
+ * for.  A planner setting is all that a plan's making can be told by.
+ */
+static int
+plan_execute(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapshot)
+{
+	volatile int rc = 0;
+	bool seqscan = enable_seqscan;
+
+	enable_seqscan = false;
+	PG_TRY();
+	{
+		if (snapshot)
+			rc = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, false,
+									  0);
+		else
+			rc = SPI_execute_plan(plan, values, nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = seqscan;
+	}
+	PG_END_TRY();
+	return rc;
+}
+
 static uint64
 plan_check(int rc)
 {
@@ -73,7 +103,7 @@ plan_run(SavedPlan *plan, Datum *values, const char *nulls)
 	int rc;
 
 	pending_own_write = true;
-	rc = SPI_execute_plan(prepared, values, nulls, false, 0);
+	rc = plan_execute(prepared, values, nulls, NULL);
 	pending_own_write = false;
 	return plan_check(rc);
 }
@@ -91,11 +121,11 @@ plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
 	int rc;
 
 	if (!IsolationUsesXactSnapshot())
-		return plan_check(SPI_execute_plan(prepared, values, nulls, false, 0));
+		return plan_check(plan_execute(prepared, values, nulls, NULL));
 
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	rc = SPI_execute_snapshot(prepared, values, nulls, snapshot, InvalidSnapshot, false, false, 0);
+	rc = plan_execute(prepared, values, nulls, snapshot);
 	UnregisterSnapshot(snapshot);
 	return plan_check(rc);
 }

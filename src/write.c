@@ -19,6 +19,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -302,6 +303,26 @@ wait_for(SnapshotData *dirty, Relation relation, ItemPointer tid)
 		XactLockTableWait(xid, relation, tid, XLTW_InsertIndex);
 }
 
+/*
+ * To a REPEATABLE READ transaction a row that came in after its snapshot is a
+ * conflict it cannot know of, as with ON CONFLICT DO NOTHING.
+ */
+static void
+check_visible(Relation relation, TupleTableSlot *found)
+{
+	bool isnull;
+	TransactionId xmin;
+
+	if (!IsolationUsesXactSnapshot() ||
+		table_tuple_satisfies_snapshot(relation, found, GetTransactionSnapshot()))
+		return;
+	xmin = DatumGetTransactionId(slot_getsysattr(found, MinTransactionIdAttributeNumber, &isnull));
+	if (!TransactionIdIsCurrentTransactionId(xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+}
+
 /* Whether the key is taken, once everyone who has it in hand has decided. */
 static bool
 key_taken(WriteState *state, Relation relation)
@@ -332,6 +353,8 @@ key_taken(WriteState *state, Relation relation)
 		taken = index_getnext_slot(scan, ForwardScanDirection, found);
 		tid = found->tts_tid;
 		again = taken && (TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax));
+		if (taken && !again)
+			check_visible(relation, found);
 		ExecClearTuple(found);
 		index_endscan(scan);
 		if (again)
