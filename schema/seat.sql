@@ -99,16 +99,21 @@ CREATE FUNCTION ticket.seat_hold(
 COMMENT ON FUNCTION ticket.seat_hold(bigint, int[], text, uuid, text) IS
 	'Holds all of the seats or none; who comes too late is told at once which are taken';
 
-CREATE FUNCTION ticket.seat_release(reservation_id bigint, user_id text) RETURNS boolean
-	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_release';
-COMMENT ON FUNCTION ticket.seat_release(bigint, text) IS
-	'Gives held seats back; false if the hold had ended before';
+CREATE FUNCTION ticket.hold_extend(reservation_id bigint, user_id text, by interval) RETURNS timestamptz
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_hold_extend';
+COMMENT ON FUNCTION ticket.hold_extend(bigint, text, interval) IS
+	'Moves the end of a hold by that much, up to what the performance allows; returns the end';
+
+CREATE FUNCTION ticket.seat_release(reservation_id bigint, user_id text, seat_ids int[] DEFAULT NULL)
+	RETURNS boolean LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_release';
+COMMENT ON FUNCTION ticket.seat_release(bigint, text, int[]) IS
+	'Gives held seats back, all or these; false if the hold had ended before';
 
 CREATE FUNCTION ticket.seat_hold_expire(max_count int DEFAULT NULL) RETURNS int
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold_expire';
 COMMENT ON FUNCTION ticket.seat_hold_expire(int) IS
 	'Tidies holds that are over; returns how many. A sale is correct without it';
 
-SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{seat_hold,seat_release}');
+SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{seat_hold,hold_extend,seat_release}');
 SELECT ticket.permit('{operator}', 'EXECUTE', '{seat_hold_expire}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{seat,reservation}');

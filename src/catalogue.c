@@ -112,6 +112,8 @@ performance_read(int64 performance_id, Performance *performance)
 			column_int64(&scan, row, COL_PERFORMANCE_SALE_CLOSES_AT, DT_NOEND);
 		performance->hold_us = interval_us(
 			DatumGetIntervalP(row_get(&scan, row, COL_PERFORMANCE_HOLD_INTERVAL, &isnull)));
+		performance->max_hold_us =
+			interval_us(DatumGetIntervalP(row_get(&scan, row, COL_PERFORMANCE_MAX_HOLD, &isnull)));
 		performance->max_seats =
 			DatumGetInt32(row_get(&scan, row, COL_PERFORMANCE_MAX_SEATS, &isnull));
 		performance->scheduled =

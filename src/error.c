@@ -65,6 +65,18 @@ error_sqlstate(const char *s)
 }
 
 /*
+ * What decides has been seen on the latest snapshot, but the transaction's own,
+ * under REPEATABLE READ or SERIALIZABLE, is older and cannot write on it.
+ */
+void
+snapshot_is_old(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access due to concurrent update"),
+					errhint("The transaction might succeed if retried.")));
+}
+
+/*
  * The message is one line; detail gives the figures, hint the next step.
  * With ticket.http_errors on the SQLSTATE becomes PTnnn, which PostgREST
  * answers as HTTP status nnn, and the name of the error leads the detail.

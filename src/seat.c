@@ -487,9 +487,13 @@ write_hold(const HoldRequest *request, TimestampTz now, TimestampTz expires_at)
 		nulls[9] = nulls[10] = 'n';
 	if (plan_run(request->key ? &insert_keyed_hold : &insert_hold, args, nulls) == 0)
 		key_conflict();
-	/* A seat that went between the look and the lock. */
 	if (result_int64(0, 2) != request->n_seats)
+	{
+		if (IsolationUsesXactSnapshot())
+			snapshot_is_old();
+		/* A seat that went between the look and the lock. */
 		seats_unavailable("One was taken a moment ago.");
+	}
 	return result_int64(0, 1);
 }
 
@@ -528,6 +532,17 @@ asked_seats(const HoldRequest *request)
 	return cstring_to_text_with_len(asked.data, asked.len);
 }
 
+/* All of the seats must be to be had. */
+static void
+look(HoldRequest *request, TimestampTz now)
+{
+	StringInfoData taken;
+
+	initStringInfo(&taken);
+	if (hold_look(request, now, &taken) > 0)
+		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+}
+
 /*
  * seat_hold(performance_id bigint, seat_ids int[], user_id text,
  *			 token uuid default null, idempotency_key text default null)
@@ -538,7 +553,7 @@ asked_seats(const HoldRequest *request)
  * gets the reservation of the first one, whatever became of it.
  *
  * Errors: 22023, TK001, TK002, TK005, TK006, TK008, TK011, TK012, TK013, TK014,
- * TK016.
+ * TK016; 40001.
  * Locks: advisory lock of user and performance (waits only for the same user's
  * other call), advisory lock of each seat in ascending order (tried), a former
  * reservation's row (tried), the new reservation, the seats' rows.
@@ -547,7 +562,6 @@ Datum
 ticket_seat_hold(PG_FUNCTION_ARGS)
 {
 	HoldRequest request = {0};
-	StringInfoData taken;
 	TimestampTz now;
 	Datum answer;
 	int32 seat;
@@ -559,13 +573,14 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 		PG_RETURN_DATUM(answer);
 	now = clock_now();
 	hold_admit(&request, now);
-	initStringInfo(&taken);
-	if (hold_look(&request, now, &taken) > 0)
-		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+	look(&request, now);
 	hold_limit(&request, now);
 	seat = hold_lock(&request);
 	if (seat != 0)
 		seats_unavailable(psprintf("Seat %d is being taken right now.", seat));
+	/* Only what the transaction's snapshot is too old for may fail from here. */
+	if (IsolationUsesXactSnapshot())
+		look(&request, now);
 	if (!hold_take_over(&request))
 		seats_unavailable("A hold that has ended is just being paid or tidied.");
 	PG_RETURN_DATUM(hold_finish(&request));

@@ -18,6 +18,7 @@ typedef struct Performance
 	TimestampTz sale_opens_at; /* DT_NOBEGIN: at once */
 	TimestampTz sale_closes_at; /* DT_NOEND: when it begins */
 	int64 hold_us;
+	int64 max_hold_us; /* with extensions */
 	int max_seats;
 	bool scheduled; /* neither withdrawn nor cancelled */
 } Performance;

@@ -56,6 +56,9 @@ typedef enum TicketError
 extern void ticket_error(TicketError code, const char *detail, const char *hint,
 						 const char *fmt,...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
 
+/* 40001, under REPEATABLE READ and SERIALIZABLE. */
+extern void snapshot_is_old(void) pg_attribute_noreturn();
+
 /* ---------- arguments (argument.c) ---------- */
 
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);

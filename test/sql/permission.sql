@@ -29,6 +29,7 @@ INSERT INTO may_execute VALUES
 	('clock', 'buyer operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
 	('ticket_leave', 'buyer operator'), ('concerts', 'buyer operator auditor'), ('performances', 'buyer operator auditor'),
 	('sections', 'buyer operator auditor'), ('seats', 'buyer operator auditor'), ('seat_hold', 'buyer operator'),
+	('hold_extend', 'buyer operator'),
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
 	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer operator auditor'), ('queue_create', 'operator'),
 	('venue_create', 'operator'), ('concert_create', 'operator'), ('performance_create', 'operator'), ('section_create', 'operator'),
@@ -82,6 +83,7 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.sections(%2$s)', 'buyer operator auditor'),
 	('SELECT * FROM ticket.seats(%2$s)', 'buyer operator auditor'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
+	('SELECT ticket.seat_release(h.reservation_id, $$permission$$, $${1}$$), ticket.hold_extend(h.reservation_id, $$permission$$, $$1 s$$), ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1,2}$$, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.reservation_cancel(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.point_charge($$permission$$, 1)', 'operator'),
 	('SELECT ticket.pay_reservation(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, ARRAY[2 + %5$s], $$permission$$) h', 'buyer operator'),
@@ -214,7 +216,9 @@ FROM (VALUES
 	('SELECT ticket.seat_hold(%2$s, $${4,5}$$, $$evil$$, %4$L)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
+	('SELECT ticket.hold_extend(%6$s, $$evil$$, $$1 min$$)'),
 	('SELECT ticket.seat_release(%6$s, $$evil$$)'),
+	('SELECT ticket.seat_release(reservation_id, $$evil$$, $${7}$$) FROM ticket.seat_hold(%3$s, $${6,7}$$, $$evil$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
 	('SELECT ticket.reservation_cancel(%7$s, $$evil$$, $${2}$$)'),
@@ -222,7 +226,7 @@ FROM (VALUES
 	('SELECT ticket.point_balance($$evil$$)'),
 	('SELECT * FROM ticket.error_codes')) AS v(call);
 SELECT is((SELECT array_agg(r.status || ' ' || array_to_string(r.seat_ids, ' ') ORDER BY r.reservation_id)
-	FROM ticket.reservation r WHERE r.user_id = 'evil'), '{"released 1","cancelled 3","held 4 5","held 4 5"}', 'and gets what he asked for');
+	FROM ticket.reservation r WHERE r.user_id = 'evil'), '{"released 1","cancelled 3","held 4 5","held 4 5","held 6"}', 'and gets what he asked for');
 SET ticket.clock_offset = '6min';
 SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.seat_hold(%s, $${4}$$, $$evil-4$$)', :p2)), 'no error',
 	'a buyer passes: taking over a hold');

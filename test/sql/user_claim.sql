@@ -10,6 +10,7 @@ CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, name text, call text
 INSERT INTO call (name, call) VALUES
 	('ticket_enqueue', format('SELECT ticket.ticket_enqueue(%s, %%L)', :q)),
 	('seat_hold', format('SELECT ticket.seat_hold(%s, $${2}$$, %%L)', :p)),
+	('hold_extend', format('SELECT ticket.hold_extend(%s, %%L, $$1 s$$)', :r)),
 	('seat_release', format('SELECT ticket.seat_release(%s, %%L)', :r)),
 	('point_charge', 'SELECT ticket.point_charge(%L, 1)'),
 	('point_balance', 'SELECT ticket.point_balance(%L)'),
@@ -30,7 +31,7 @@ SELECT pg_temp.refused(format(call, 'claim-bob'), 'TK013', name || ': somebody e
 SELECT pg_temp.refused(format(call, ''), 'TK013', name || ': an empty user_id') FROM call ORDER BY n;
 SELECT pg_temp.refused(format(call, 'claim-alic'), 'TK013', name || ': part of the name') FROM call ORDER BY n;
 SELECT pg_temp.refused(format(call, NULL), 'TK005', name || ': bob''s reservation is not found') FROM call
-WHERE name IN ('seat_release', 'pay_reservation', 'reservation_cancel') ORDER BY n;
+WHERE name IN ('hold_extend', 'seat_release', 'pay_reservation', 'reservation_cancel') ORDER BY n;
 SELECT is(ticket.point_charge('claim-alice', 7), 7::bigint, 'one''s own name may be given');
 SELECT is(ticket.point_balance(NULL), 7::bigint, 'or left out');
 SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{2}', NULL) \gset
