@@ -99,6 +99,23 @@ CREATE FUNCTION ticket.seat_hold(
 COMMENT ON FUNCTION ticket.seat_hold(bigint, int[], text, uuid, text) IS
 	'Holds all of the seats or none; who comes too late is told at once which are taken';
 
+CREATE FUNCTION ticket.seat_hold_best(
+	performance_id bigint,
+	seat_count int,
+	user_id text,
+	section_id bigint DEFAULT NULL,
+	token uuid DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	fallback text DEFAULT 'together',
+	OUT reservation_id bigint,
+	OUT status text,
+	OUT amount bigint,
+	OUT expires_at timestamptz,
+	OUT seat_ids int[]
+) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold_best';
+COMMENT ON FUNCTION ticket.seat_hold_best(bigint, int, text, bigint, uuid, text, text) IS
+	'Holds the best seats to be had: side by side, near the front and the middle; fallback two_rows or any when there are none such';
+
 CREATE FUNCTION ticket.hold_extend(reservation_id bigint, user_id text, by interval) RETURNS timestamptz
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_hold_extend';
 COMMENT ON FUNCTION ticket.hold_extend(bigint, text, interval) IS
@@ -114,6 +131,6 @@ CREATE FUNCTION ticket.seat_hold_expire(max_count int DEFAULT NULL) RETURNS int
 COMMENT ON FUNCTION ticket.seat_hold_expire(int) IS
 	'Tidies holds that are over; returns how many. A sale is correct without it';
 
-SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{seat_hold,hold_extend,seat_release}');
+SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{seat_hold,seat_hold_best,hold_extend,seat_release}');
 SELECT ticket.permit('{operator}', 'EXECUTE', '{seat_hold_expire}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{seat,reservation}');

@@ -16,7 +16,6 @@
 #include "utils/jsonfuncs.h"
 
 #define MAX_NAME_CHARS 255
-#define MAX_SEATS 1000
 
 const char *
 text_show(const text *t)

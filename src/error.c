@@ -6,7 +6,6 @@
 #include "ticket.h"
 
 #include "funcapi.h"
-#include "metrics.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
@@ -55,6 +54,9 @@ static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,
 								 "pg_cron cannot be used from this database."},
 	[ERROR_TOO_LATE] = {"TK019", "too_late", 409, "The time in which this can be done is over."},
+	[ERROR_SEATS_NOT_TOGETHER] =
+		{"TK020", "seats_not_together", 409,
+		 "Enough seats are free, but not side by side as they were asked for."},
 	[ERROR_BAD_ARGUMENT] = {"22023", "bad_argument", 400,
 							"An argument is missing or out of range."},
 };
@@ -88,7 +90,6 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 	StringInfoData message;
 	char state[6];
 
-	metrics_refusal(code);
 	initStringInfo(&message);
 	for (;;)
 	{
@@ -116,13 +117,6 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 			 errmsg_internal("%s", message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
-}
-
-const char *
-ticket_error_sqlstate(TicketError code, const char **name)
-{
-	*name = error_code[code].name;
-	return error_code[code].sqlstate;
 }
 
 PG_FUNCTION_INFO_V1(ticket_raise_error);

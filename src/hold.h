@@ -21,13 +21,14 @@
 
 #include "postgres.h"
 
+#include "answer.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "seat.h"
 #include "token.h"
 
 typedef struct HoldRequest
 {
+	AnswerType *answer; /* reservation_id, status, amount, expires_at, seat_ids */
 	Performance performance;
 	text *user;
 	bool has_token;
@@ -40,6 +41,7 @@ typedef struct HoldRequest
 	int32 *seat; /* ascending */
 
 	/* From the last look. */
+	const char **status; /* a hold that is over counts as free */
 	int64 *price;
 	int64 amount;
 	int n_former; /* holds on these seats that are over */
@@ -50,9 +52,10 @@ extern void hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_a
 					   int token_argno, int key_argno);
 extern bool hold_repeated(HoldRequest *request, Datum *answer);
 extern void hold_admit(const HoldRequest *request, TimestampTz now);
-extern int hold_look(HoldRequest *request, TimestampTz now, StringInfo taken);
+extern int hold_look(HoldRequest *request, TimestampTz now);
 extern void hold_limit(const HoldRequest *request, TimestampTz now);
-extern int32 hold_lock(const HoldRequest *request);
+extern int hold_lock(const HoldRequest *request);
+extern void hold_unlock(const HoldRequest *request, int n_seats);
 extern bool hold_take_over(const HoldRequest *request);
 extern Datum hold_finish(const HoldRequest *request);
 

@@ -12,7 +12,6 @@
 #include "pending.h"
 
 #include "access/xact.h"
-#include "metrics.h"
 #include "miscadmin.h"
 #include "ticket.h"
 #include "utils/memutils.h"
@@ -424,7 +423,6 @@ apply_all(void)
 				break;
 			case CHANGE_DROP_DATABASE:
 				database_clear(change->database, true);
-				metrics_clear(change->database);
 				i++;
 				break;
 			case CHANGE_WAKE:

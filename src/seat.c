@@ -20,7 +20,6 @@
 #include "hold.h"
 #include "lib/stringinfo.h"
 #include "load.h"
-#include "metrics.h"
 #include "miscadmin.h"
 #include "memory.h"
 #include "pending.h"
@@ -96,7 +95,7 @@ lock_user(HoldRequest *request)
 }
 
 static SavedPlan find_keyed_hold = {
-	"SELECT reservation_id, status, amount, expires_at,"
+	"SELECT reservation_id, status, amount, expires_at, seat_ids,"
 	" performance_id" EQ "$3 AND asked" EQ "$4"
 	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
 	4,
@@ -119,8 +118,8 @@ answer_from_key(const HoldRequest *request, Datum *answer)
 					 Int64GetDatum(request->performance.performance_id),
 					 PointerGetDatum(request->asked)};
 	OwnerContext owner;
-	Datum values[4];
-	bool nulls[4];
+	Datum values[5];
+	bool nulls[5];
 	bool isnull;
 	bool found;
 
@@ -128,12 +127,12 @@ answer_from_key(const HoldRequest *request, Datum *answer)
 	found = plan_read_latest(&find_keyed_hold, args, NULL) > 0;
 	if (found)
 	{
-		if (!DatumGetBool(result_datum(0, 5, &isnull)))
+		if (!DatumGetBool(result_datum(0, 6, &isnull)))
 			key_conflict();
-		for (int i = 0; i < 4; i++)
+		for (int i = 0; i < 5; i++)
 			values[i] = result_datum(0, i + 1, &nulls[i]);
 		MemoryContextSwitchTo(owner.caller);
-		*answer = answer_row(&hold_answer, values, nulls);
+		*answer = answer_row(request->answer, values, nulls);
 	}
 	owner_end(&owner);
 	return found;
@@ -295,35 +294,31 @@ look_at_seat(HoldRequest *request, int i, TimestampTz now)
 }
 
 /*
- * Looks at all the seats: prices, holds that are over.  Returns how many are
- * not to be had, and which, by name.
+ * Looks at all the seats: states, prices, holds that are over.  Returns how
+ * many are not to be had.
  */
 int
-hold_look(HoldRequest *request, TimestampTz now, StringInfo taken)
+hold_look(HoldRequest *request, TimestampTz now)
 {
 	int n_taken = 0;
 
-	if (request->price == NULL)
+	if (request->status == NULL)
 	{
+		request->status = palloc(request->n_seats * sizeof(char *));
 		request->price = palloc(request->n_seats * sizeof(int64));
 		request->former = palloc(request->n_seats * sizeof(int64));
 	}
 	request->amount = 0;
 	request->n_former = 0;
-	resetStringInfo(taken);
 	for (int i = 0; i < request->n_seats; i++)
 	{
-		const char *status = look_at_seat(request, i, now);
-
-		if (strcmp(status, "unknown") == 0)
+		request->status[i] = look_at_seat(request, i, now);
+		if (strcmp(request->status[i], "unknown") == 0)
 			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
 						 (long long) request->performance.performance_id, request->seat[i]);
-		if (strcmp(status, "free") != 0 && ++n_taken <= MAX_SEATS_NAMED)
-			appendStringInfo(taken, "%sseat %d is %s", n_taken > 1 ? ", " : "", request->seat[i],
-							 status);
+		if (strcmp(request->status[i], "free") != 0)
+			n_taken++;
 	}
-	if (n_taken > MAX_SEATS_NAMED)
-		appendStringInfo(taken, " and %d more", n_taken - MAX_SEATS_NAMED);
 	return n_taken;
 }
 
@@ -350,14 +345,24 @@ lock_seat(const HoldRequest *request, int32 seat)
 	return true;
 }
 
-/* Tries all the seats' locks; returns the seat whose lock another has, or 0. */
-int32
+/* Tries the seats' locks one after another; returns how many it got. */
+int
 hold_lock(const HoldRequest *request)
 {
-	for (int i = 0; i < request->n_seats; i++)
-		if (!lock_seat(request, request->seat[i]))
-			return request->seat[i];
-	return 0;
+	int n = 0;
+
+	while (n < request->n_seats && lock_seat(request, request->seat[n]))
+		n++;
+	return n;
+}
+
+/* Gives the first n locks back, before anything has been written. */
+void
+hold_unlock(const HoldRequest *request, int n)
+{
+	while (n-- > 0)
+		class_unlock(LOCK_CLASS_SEAT, (uint32) request->performance.performance_id,
+					 (uint32) request->seat[n], false);
 }
 
 /* Seats the user has in the performance: bought, or held and not yet over. */
@@ -505,8 +510,8 @@ hold_finish(const HoldRequest *request)
 	TimestampTz now = clock_now();
 	TimestampTz expires_at = now + request->performance.hold_us;
 	OwnerContext owner;
-	Datum values[4];
-	bool nulls[4] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 
 	owner_begin(&owner);
 	values[0] = Int64GetDatum(write_hold(request, now, expires_at));
@@ -515,7 +520,8 @@ hold_finish(const HoldRequest *request)
 	values[1] = CStringGetTextDatum("held");
 	values[2] = Int64GetDatum(request->amount);
 	values[3] = TimestampTzGetDatum(expires_at);
-	return answer_row(&hold_answer, values, nulls);
+	values[4] = seat_array(request);
+	return answer_row(request->answer, values, nulls);
 }
 
 /* What was asked for, with a key, in a form that can be compared: '{1,2}'. */
@@ -537,11 +543,21 @@ asked_seats(const HoldRequest *request)
 static void
 look(HoldRequest *request, TimestampTz now)
 {
+	int n_taken = hold_look(request, now);
+	int n_named = 0;
 	StringInfoData taken;
 
+	if (n_taken == 0)
+		return;
 	initStringInfo(&taken);
-	if (hold_look(request, now, &taken) > 0)
-		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1));
+	for (int i = 0; n_named < Min(n_taken, MAX_SEATS_NAMED); i++)
+		if (strcmp(request->status[i], "free") != 0)
+			appendStringInfo(&taken, "%s %d is %s", n_named++ == 0 ? "Seat" : ", seat",
+							 request->seat[i], request->status[i]);
+	if (n_taken > n_named)
+		appendStringInfo(&taken, " and %d more", n_taken - n_named);
+	appendStringInfoChar(&taken, '.');
+	seats_unavailable(taken.data);
 }
 
 /*
@@ -562,11 +578,10 @@ look(HoldRequest *request, TimestampTz now)
 Datum
 ticket_seat_hold(PG_FUNCTION_ARGS)
 {
-	COUNT_CALL();
-	HoldRequest request = {0};
+	HoldRequest request = {.answer = &hold_answer};
 	TimestampTz now;
 	Datum answer;
-	int32 seat;
+	int locked;
 
 	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
 	hold_begin(&request, fcinfo, 2, 3, 4);
@@ -577,9 +592,9 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 	hold_admit(&request, now);
 	look(&request, now);
 	hold_limit(&request, now);
-	seat = hold_lock(&request);
-	if (seat != 0)
-		seats_unavailable(psprintf("Seat %d is being taken right now.", seat));
+	locked = hold_lock(&request);
+	if (locked < request.n_seats)
+		seats_unavailable(psprintf("Seat %d is being taken right now.", request.seat[locked]));
 	/* Only what the transaction's snapshot is too old for may fail from here. */
 	if (IsolationUsesXactSnapshot())
 		look(&request, now);

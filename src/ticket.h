@@ -45,6 +45,7 @@ typedef enum TicketError
 	ERROR_STANDBY,
 	ERROR_SCHEDULER_MISSING,
 	ERROR_TOO_LATE,
+	ERROR_SEATS_NOT_TOGETHER,
 	ERROR_BAD_ARGUMENT,
 	NUM_TICKET_ERRORS
 } TicketError;
@@ -59,10 +60,10 @@ extern void ticket_error(TicketError code, const char *detail, const char *hint,
 /* 40001, under REPEATABLE READ and SERIALIZABLE. */
 extern void snapshot_is_old(void) pg_attribute_noreturn();
 
-/* The SQLSTATE of an error, and its name. */
-extern const char *ticket_error_sqlstate(TicketError code, const char **name);
-
 /* ---------- arguments (argument.c) ---------- */
+
+/* Seats of one call, at most. */
+#define MAX_SEATS 1000
 
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);

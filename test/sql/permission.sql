@@ -29,7 +29,7 @@ INSERT INTO may_execute VALUES
 	('clock', 'buyer operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
 	('ticket_leave', 'buyer operator'), ('concerts', 'buyer operator auditor'), ('performances', 'buyer operator auditor'),
 	('sections', 'buyer operator auditor'), ('seats', 'buyer operator auditor'), ('seat_hold', 'buyer operator'),
-	('hold_extend', 'buyer operator'),
+	('hold_extend', 'buyer operator'), ('seat_hold_best', 'buyer operator'),
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
 	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer operator auditor'), ('queue_create', 'operator'),
 	('venue_create', 'operator'), ('concert_create', 'operator'), ('performance_create', 'operator'), ('section_create', 'operator'),
@@ -41,7 +41,6 @@ INSERT INTO may_execute VALUES
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator');
-INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_time', 'operator auditor');
 SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
 SELECT is((SELECT string_agg(p.part, ' ' ORDER BY p.n) FROM part p WHERE has_function_privilege(p.role, f.oid, 'EXECUTE')), m.parts,
 	format('EXECUTE of %s', f.proname))
@@ -84,6 +83,7 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.sections(%2$s)', 'buyer operator auditor'),
 	('SELECT * FROM ticket.seats(%2$s)', 'buyer operator auditor'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
+	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold_best(%2$s, 2, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$, $${1}$$), ticket.hold_extend(h.reservation_id, $$permission$$, $$1 s$$), ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1,2}$$, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.reservation_cancel(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.point_charge($$permission$$, 1)', 'operator'),
@@ -101,10 +101,6 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.outbox_fetch(1)', 'operator'),
 	('SELECT * FROM ticket.tick()', 'operator'),
 	('SELECT * FROM ticket.verify()', 'operator auditor'),
-	('SELECT ticket.metrics()', 'operator auditor monitor'),
-	('SELECT * FROM ticket.event_types', 'operator auditor'),
-	('SELECT ticket.event_time(id) FROM ticket.outbox', 'operator auditor'),
-	('SELECT ticket.event_payload($$x$$, $${}$$)', ''),
 	('SELECT * FROM ticket.queue_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.memory_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.sale_stats', 'operator auditor monitor'),
@@ -221,9 +217,11 @@ FROM (VALUES
 	('SELECT ticket.seat_hold(%2$s, $${4,5}$$, $$evil$$, %4$L)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
+	('SELECT ticket.seat_hold_best(%3$s, 2, $$evil$$, NULL, NULL, $$best$$, $$any$$)'),
+	('SELECT ticket.seat_hold_best(%3$s, 2, $$evil$$, NULL, NULL, $$best$$, $$any$$)'),
 	('SELECT ticket.hold_extend(%6$s, $$evil$$, $$1 min$$)'),
 	('SELECT ticket.seat_release(%6$s, $$evil$$)'),
-	('SELECT ticket.seat_release(reservation_id, $$evil$$, $${7}$$) FROM ticket.seat_hold(%3$s, $${6,7}$$, $$evil$$)'),
+	('SELECT ticket.seat_release(reservation_id, $$evil$$, $${9}$$) FROM ticket.seat_hold(%3$s, $${9,10}$$, $$evil$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
 	('SELECT ticket.reservation_cancel(%7$s, $$evil$$, $${2}$$)'),
@@ -231,7 +229,7 @@ FROM (VALUES
 	('SELECT ticket.point_balance($$evil$$)'),
 	('SELECT * FROM ticket.error_codes')) AS v(call);
 SELECT is((SELECT array_agg(r.status || ' ' || array_to_string(r.seat_ids, ' ') ORDER BY r.reservation_id)
-	FROM ticket.reservation r WHERE r.user_id = 'evil'), '{"released 1","cancelled 3","held 4 5","held 4 5","held 6"}', 'and gets what he asked for');
+	FROM ticket.reservation r WHERE r.user_id = 'evil'), '{"released 1","cancelled 3","held 4 5","held 4 5","held 6 7","held 10"}', 'and gets what he asked for');
 SET ticket.clock_offset = '6min';
 SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.seat_hold(%s, $${4}$$, $$evil-4$$)', :p2)), 'no error',
 	'a buyer passes: taking over a hold');

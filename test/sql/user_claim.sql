@@ -10,6 +10,7 @@ CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, name text, call text
 INSERT INTO call (name, call) VALUES
 	('ticket_enqueue', format('SELECT ticket.ticket_enqueue(%s, %%L)', :q)),
 	('seat_hold', format('SELECT ticket.seat_hold(%s, $${2}$$, %%L)', :p)),
+	('seat_hold_best', format('SELECT ticket.seat_hold_best(%s, 1, %%L)', :p)),
 	('hold_extend', format('SELECT ticket.hold_extend(%s, %%L, $$1 s$$)', :r)),
 	('seat_release', format('SELECT ticket.seat_release(%s, %%L)', :r)),
 	('point_charge', 'SELECT ticket.point_charge(%L, 1)'),
