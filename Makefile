@@ -7,6 +7,8 @@
 #   make demo           a whole sale on a throw-away cluster (FANS= SEATS= KEEP=1)
 #   make check          every test, on throw-away clusters (ONLY="stage ...")
 #   make bench          the table of figures
+#   make data           a shop full of data, to try things out at size; data/run
+#                       tells where and how much (DATABASE= CONCERTS= SEED= ...)
 #   make format         clang-format over the C sources; format-check only looks
 #   make check-pg17     make check against PostgreSQL 17, in a Debian 13 chroot
 #   make check-fresh    make check and make demo from a fresh clone, in a bare
@@ -21,7 +23,7 @@ PG_CONFIG ?= pg_config
 
 FORMATTED = $(wildcard src/*.[ch] test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
 
-tasks = demo check bench format format-check check-pg17 check-fresh
+tasks = demo check bench data format format-check check-pg17 check-fresh
 
 ifneq (,$(filter $(tasks),$(MAKECMDGOALS)))
 
@@ -36,6 +38,10 @@ ifneq (,$(filter $(tasks),$(MAKECMDGOALS)))
 demo bench:
 	scripts/install-deps $@
 	$@/run
+
+data:
+	scripts/install-deps
+	data/run
 
 check:
 	@scripts/check $(ONLY)

@@ -296,7 +296,7 @@ BEGIN
 	WHERE p.concert_id = concert_id AND p.status = 'scheduled';
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	VALUES ('concert', concert_id, 'concert.withdrawn',
-		jsonb_build_object('v', 1, 'concert_id', concert_id, 'withdrawn_by', who));
+		ticket.event_payload('concert.withdrawn', jsonb_build_object('v', 1, 'concert_id', concert_id, 'withdrawn_by', who)));
 	RETURN true;
 END $$;
 COMMENT ON FUNCTION ticket.concert_withdraw(bigint, text) IS
@@ -457,7 +457,7 @@ BEGIN
 	END IF;
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	VALUES ('performance', performance_id, 'performance.withdrawn',
-		jsonb_build_object('v', 1, 'performance_id', performance_id, 'withdrawn_by', who));
+		ticket.event_payload('performance.withdrawn', jsonb_build_object('v', 1, 'performance_id', performance_id, 'withdrawn_by', who)));
 	RETURN true;
 END $$;
 COMMENT ON FUNCTION ticket.performance_withdraw(bigint, text) IS

@@ -8,6 +8,62 @@ CREATE FUNCTION ticket.event_id() RETURNS uuid
 COMMENT ON FUNCTION ticket.event_id() IS
 	'A UUID (version 7) greater than every one given out before on this server: outbox rows sort in the order they were written';
 
+CREATE FUNCTION ticket.event_time(id uuid) RETURNS timestamptz
+	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_event_time';
+COMMENT ON FUNCTION ticket.event_time(uuid) IS
+	'When an event was written, by its id and the server''s clock; NULL for a UUID of another version than 7';
+
+CREATE FUNCTION ticket.event_payload(type text, payload jsonb) RETURNS jsonb
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_event_payload';
+COMMENT ON FUNCTION ticket.event_payload(text, jsonb) IS
+	'What every event written in SQL passes through: adds trace_id to the payload where there is one and counts the event';
+
+/*
+ * Every type of event: the one list of them.  doc/events.md, verify() and the
+ * test that sees each one written follow it.  A payload has exactly the keys
+ * of the example, and trace_id where the call belonged to a trace.  Whoever
+ * changes what a key means, or takes one away, raises v.
+ */
+CREATE VIEW ticket.event_types AS
+SELECT t.type, t.aggregatetype, (t.example ->> 'v')::int AS v, t.meaning, t.example
+FROM (VALUES
+	('queue.promoted', 'queue',
+		'Tickets became active, in the order of the line: at places, of user_ids. Up to 1000 in one event; those who were let in at once on entering are not in it.',
+		'{"v": 1, "queue_id": 2, "places": [100, 101], "user_ids": ["anna", "ben"],
+		"admitted_at": "2026-11-21T12:00:00+00:00", "expires_at": "2026-11-21T12:10:00+00:00"}'::jsonb),
+	('concert.withdrawn', 'concert', 'A concert with all its performances was taken off sale; withdrawn_by may be null.',
+		'{"v": 1, "concert_id": 3, "withdrawn_by": "operator"}'),
+	('performance.withdrawn', 'performance', 'A performance was taken off sale; withdrawn_by may be null.',
+		'{"v": 1, "performance_id": 4, "withdrawn_by": "operator"}'),
+	('reservation.held', 'reservation', 'Seats are held for a user until expires_at.',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [1, 2], "amount": 18000,
+		"expires_at": "2026-11-21T12:05:00+00:00"}'),
+	('reservation.extended', 'reservation', 'A hold ends later: at expires_at.',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [1, 2], "amount": 18000,
+		"expires_at": "2026-11-21T12:10:00+00:00"}'),
+	('reservation.released', 'reservation',
+		'Seats of a hold were given back before it was paid: released_seat_ids. seat_ids and amount are what is left (or, with status released, what was last).',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [2], "amount": 9000,
+		"released_seat_ids": [1], "status": "held"}'),
+	('reservation.expired', 'reservation', 'A hold was not paid in time and has been ended.',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [1, 2], "amount": 18000}'),
+	('reservation.paid', 'reservation', 'The seats are sold to the user.',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [1, 2], "amount": 18000,
+		"payment_id": 9, "paid_at": "2026-11-21T12:01:00+00:00"}'),
+	('reservation.cancelled', 'reservation',
+		'Seats of a paid reservation were given back: cancelled_seat_ids; refunded went back, kept was kept by the cancellation policy. seat_ids and amount are what is left (or, with status cancelled, what was last).',
+		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [2], "amount": 9000,
+		"cancelled_seat_ids": [1], "refunded": 8000, "kept": 1000, "status": "paid"}'),
+	('points.charged', 'points', 'Points were added to the account of the user, whose balance is now balance.',
+		'{"v": 1, "user_id": "anna", "amount": 20000, "balance": 20000}')
+) AS t (type, aggregatetype, meaning, example);
+COMMENT ON VIEW ticket.event_types IS 'Every type of event, with the keys of its payload';
+COMMENT ON COLUMN ticket.event_types.type IS 'Name: what it is about, a dot, what happened';
+COMMENT ON COLUMN ticket.event_types.aggregatetype IS 'What aggregateid is the number or name of; events of one aggregate are in order';
+COMMENT ON COLUMN ticket.event_types.v IS 'Version of the payload''s format';
+COMMENT ON COLUMN ticket.event_types.meaning IS 'What has happened when it is written';
+COMMENT ON COLUMN ticket.event_types.example IS 'A payload with every key it has';
+
 CREATE TABLE ticket.outbox (
 	id				uuid PRIMARY KEY DEFAULT ticket.event_id(),
 	aggregatetype	text NOT NULL,
@@ -40,4 +96,5 @@ COMMENT ON FUNCTION ticket.outbox_fetch(int) IS
 	'Takes the oldest events out and returns them, in order; they are gone when the caller commits and back when it does not';
 
 SELECT ticket.permit('{operator}', 'EXECUTE', '{outbox_fetch}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{outbox}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{outbox,event_types}');
+SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{event_time}');

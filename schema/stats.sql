@@ -27,3 +27,10 @@ COMMENT ON COLUMN ticket.sale_stats.blocked IS 'Seats kept from sale';
 COMMENT ON COLUMN ticket.sale_stats.overdue IS 'Seats of holds that are over and not tidied yet';
 
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{sale_stats}');
+
+CREATE FUNCTION ticket.metrics() RETURNS text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_metrics';
+COMMENT ON FUNCTION ticket.metrics() IS
+	'Counters since the server started and the state of the sale, in the text format of OpenMetrics; cheap enough for every second';
+SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{metrics}');
+GRANT EXECUTE ON FUNCTION ticket.metrics() TO pg_monitor;

@@ -73,7 +73,8 @@ BEGIN
 		(14, 'shared memory agrees with the tables'),
 		(15, 'nothing is orphaned'),
 		(16, 'sales and providers have what the books say'),
-		(17, 'a payment under way is known to its reservation')
+		(17, 'a payment under way is known to its reservation'),
+		(40, 'events are as documented')
 	), violation (ord, what) AS (
 		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
 			e.status, e.reservation_id)
@@ -193,6 +194,12 @@ BEGIN
 			FULL JOIN (SELECT * FROM ticket.reservation WHERE pending_payment IS NOT NULL) r
 			ON r.pending_payment = p.payment_id AND r.reservation_id = p.reservation_id
 		WHERE p.payment_id IS NULL OR r.reservation_id IS NULL
+		UNION ALL
+		SELECT 40, format('event %s: %s %s', o.id, o.type, o.payload)
+		FROM ticket.outbox o LEFT JOIN (
+			SELECT type, aggregatetype, to_jsonb(v) AS v, array(SELECT jsonb_object_keys(example)) AS keys
+			FROM ticket.event_types) t ON t.type = o.type AND t.aggregatetype = o.aggregatetype
+		WHERE t.type IS NULL OR o.payload -> 'v' IS DISTINCT FROM t.v OR NOT o.payload ?& t.keys
 	), counted AS (
 		SELECT ord, count(*) AS n, (array_agg(what ORDER BY what))[1:5] AS first FROM violation GROUP BY ord
 	)

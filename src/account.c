@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "load.h"
 #include "memory.h"
+#include "metrics.h"
 #include "money.h"
 #include "plan.h"
 #include "ticket.h"
@@ -48,8 +49,9 @@ static SavedPlan write_charge = {
 	" SELECT user_id, 'charge', 'charge', $6, $2, balance" MINUS "$2, balance, $3, $4 FROM a"
 	" RETURNING *),"
 	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
-	" SELECT 'points', user_id, 'points.charged', pg_catalog.jsonb_build_object('v', 1,"
-	" 'user_id', user_id, 'amount', amount, 'balance', balance_after) FROM l)"
+	" SELECT 'points', user_id, 'points.charged',"
+	" ticket.event_payload('points.charged', pg_catalog.jsonb_build_object('v', 1,"
+	" 'user_id', user_id, 'amount', amount, 'balance', balance_after)) FROM l)"
 	" SELECT balance FROM a",
 	6,
 	{TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, TEXTOID},
@@ -114,6 +116,7 @@ add_points(text *user, int64 amount, text *key)
 Datum
 ticket_point_charge(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	text *user = arg_user(fcinfo, 0);
 	int64 amount = arg_amount(fcinfo, 1, "amount");
 	text *key = arg_key(fcinfo, 2);
@@ -156,6 +159,7 @@ ticket_point_charge(PG_FUNCTION_ARGS)
 Datum
 ticket_point_balance(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Datum args[1] = {PointerGetDatum(arg_user(fcinfo, 0))};
 	OwnerContext owner;
 	int64 balance;

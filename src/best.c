@@ -13,6 +13,7 @@
  * up to twice as many as the loss before, how many is up to its process.  What
  * was passed over is come back to before the call gives up.
  */
+#include "metrics.h"
 #include "postgres.h"
 
 #include "access/genam.h"
@@ -399,6 +400,7 @@ asked_best(const HoldRequest *request, int64 section_id, bool all, Fallback fall
 Datum
 ticket_seat_hold_best(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	HoldRequest request = {.answer = &best_answer};
 	Search search = {.request = &request};
 	bool all = PG_ARGISNULL(3);

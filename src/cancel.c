@@ -12,6 +12,7 @@
 #include "answer.h"
 #include "catalog/pg_type.h"
 #include "load.h"
+#include "metrics.h"
 #include "money.h"
 #include "plan.h"
 #include "seat.h"
@@ -81,7 +82,7 @@ static SavedPlan write_cancel = {
 					  " 'refunded', $5" MINUS "$6, 'kept', $6, 'status', r.status") ","
 	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
 	" SELECT 'payment', p.payment_id::pg_catalog.text, 'payment.refund_due',"
-	REFUND_PAYLOAD " FROM p, d)"
+	" ticket.event_payload('payment.refund_due', " REFUND_PAYLOAD ") FROM p, d)"
 	" SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
 	9,
 	{INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID,
@@ -267,6 +268,7 @@ cancel_held(const Cancellation *c)
 Datum
 ticket_reservation_cancel(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Cancellation c = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
 	Datum args[2];
 	OwnerContext owner;

@@ -9,6 +9,7 @@
 #include "answer.h"
 #include "catalog/pg_type.h"
 #include "load.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "plan.h"
@@ -365,6 +366,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 Datum
 ticket_enqueue(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	TicketView view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
 	text *user = arg_user(fcinfo, 1);
 	OwnerContext owner;
@@ -491,6 +493,7 @@ view_from_table(TicketView *view, TimestampTz now)
 Datum
 ticket_status(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	TicketView view = {0};
 	TimestampTz now = clock_now();
 	Queue *queue = NULL;
@@ -540,6 +543,7 @@ ticket_status(PG_FUNCTION_ARGS)
 Datum
 ticket_leave(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Token token;
 	OwnerContext owner;
 	bool left;

@@ -6,6 +6,7 @@
 #include "ticket.h"
 
 #include "funcapi.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
@@ -90,6 +91,7 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 	StringInfoData message;
 	char state[6];
 
+	metrics_refusal(code);
 	initStringInfo(&message);
 	for (;;)
 	{
@@ -117,6 +119,13 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 			 errmsg_internal("%s", message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
+}
+
+const char *
+ticket_error_sqlstate(TicketError code, const char **name)
+{
+	*name = error_code[code].name;
+	return error_code[code].sqlstate;
 }
 
 PG_FUNCTION_INFO_V1(ticket_raise_error);

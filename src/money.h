@@ -30,9 +30,9 @@ extern void ticket_finished(int64 queue_id, int64 place);
 #define PAYMENT_EVENT(type, more) \
 	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
 	" SELECT 'payment', p.payment_id::pg_catalog.text, " type "," \
-	" pg_catalog.jsonb_build_object('v', 1, 'payment_id', p.payment_id," \
-	" 'reservation_id', p.reservation_id, 'user_id', p.user_id, 'provider', p.provider," \
-	" 'amount', p.amount" more ") FROM p)"
+	" ticket.event_payload(" type ", pg_catalog.jsonb_build_object('v', 1," \
+	" 'payment_id', p.payment_id, 'reservation_id', p.reservation_id, 'user_id', p.user_id," \
+	" 'provider', p.provider, 'amount', p.amount" more ")) FROM p)"
 
 /* clang-format on */
 

@@ -4,40 +4,305 @@
  */
 #include "postgres.h"
 
+#include "outbox.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
 #include "memory.h"
+#include "metrics.h"
 #include "port/pg_bswap.h"
+#include "relation.h"
 #include "ticket.h"
-#include "utils/uuid.h"
+#include "trace.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "write.h"
 
 PG_FUNCTION_INFO_V1(ticket_event_id);
+PG_FUNCTION_INFO_V1(ticket_event_time);
+PG_FUNCTION_INFO_V1(ticket_event_payload);
+
+#define EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* ---------- ids ---------- */
 
 /*
- * event_id() -> uuid
- *
- * A UUID of version 7 (RFC 9562, section 5.7, method 3): 48 bits of
+ * A UUID of version 7 (RFC 9562, section 5.7, method 3) has 48 bits of
  * milliseconds, 12 bits of the fraction below, then random bits.  The 60 bits
  * of time are one counter in shared memory that never stands still nor goes
  * back, so ids sort in the order they were given out, over all sessions.
- *
- * Errors: TK014.  Locks: none (one atomic).
  */
-Datum
-ticket_event_id(PG_FUNCTION_ARGS)
+static pg_uuid_t *
+id_encode(uint64 stamp)
 {
 	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
-	int64 us;
-	uint64 stamp;
 	uint64 half[2];
 
-	memory_require();
-	/* Unix time; a 4096th of a millisecond is one step of the counter. */
-	us = GetCurrentTimestamp() + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	stamp = memory_next_event(((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000));
 	if (!pg_strong_random(&half[1], sizeof(half[1])))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	half[0] = pg_hton64(((stamp >> 12) << 16) | (UINT64CONST(7) << 12) | (stamp & 0xFFF));
 	half[1] = pg_hton64((half[1] & ((UINT64CONST(1) << 62) - 1)) | (UINT64CONST(2) << 62));
 	memcpy(uuid->data, half, sizeof(half));
-	return UUIDPGetDatum(uuid);
+	return uuid;
+}
+
+/* The 60 bits of time; false: another version of UUID. */
+static bool
+id_decode(const pg_uuid_t *uuid, uint64 *stamp)
+{
+	uint64 half;
+
+	memcpy(&half, uuid->data, sizeof(half));
+	half = pg_ntoh64(half);
+	*stamp = ((half >> 16) << 12) | (half & 0xFFF);
+	return ((half >> 12) & 0xF) == 7;
+}
+
+bool
+event_id_time(const pg_uuid_t *id, TimestampTz *at)
+{
+	uint64 stamp;
+
+	if (!id_decode(id, &stamp))
+		return false;
+	/* The fraction was rounded down to its 4096th: up again, so that nothing is lost. */
+	*at = (int64) (stamp >> 12) * 1000 + (((stamp & 0xFFF) * 1000 + 4095) >> 12) - EPOCH_US;
+	return IS_VALID_TIMESTAMP(*at);
+}
+
+/*
+ * The clock may be behind what it was when events were written that are still
+ * there: it was set back while the server was down, or they come from another
+ * server's dump.  So the counter goes on from the highest id in the table,
+ * looked for once by each session before its first event.  Any row counts,
+ * also one not committed: it may be of a prepared transaction.
+ */
+static uint64
+highest_stamp(void)
+{
+	Relation table = table_open(relation_oid(REL_OUTBOX), AccessShareLock);
+	Relation index = index_open(relation_oid(REL_OUTBOX_PKEY), AccessShareLock);
+	SysScanDesc scan = systable_beginscan_ordered(table, index, SnapshotAny, 0, NULL);
+	HeapTuple row;
+	uint64 stamp = 0;
+
+	while ((row = systable_getnext_ordered(scan, BackwardScanDirection)) != NULL)
+	{
+		bool isnull;
+		Datum id = heap_getattr(row, COL_OUTBOX_ID, RelationGetDescr(table), &isnull);
+
+		if (id_decode(DatumGetUUIDP(id), &stamp))
+			break;
+		stamp = 0;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(table, AccessShareLock);
+	return stamp;
+}
+
+pg_uuid_t *
+event_next_id(void)
+{
+	static bool looked = false;
+	uint64 floor = 0;
+	int64 us;
+	uint64 now;
+
+	memory_require();
+	if (!looked)
+	{
+		floor = highest_stamp();
+		looked = true;
+	}
+	/* Unix time; a 4096th of a millisecond is one step of the counter. */
+	us = GetCurrentTimestamp() + EPOCH_US;
+	now = ((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000);
+	return id_encode(memory_next_event(Max(now, floor + 1)));
+}
+
+/*
+ * event_id() -> uuid
+ *
+ * The default of outbox.id: a UUID of version 7, above every one before.
+ *
+ * Errors: TK014.  Locks: none (one atomic).
+ */
+Datum
+ticket_event_id(PG_FUNCTION_ARGS)
+{
+	return UUIDPGetDatum(event_next_id());
+}
+
+/*
+ * event_time(id uuid) -> timestamptz
+ *
+ * When an event was written, by its id; NULL for NULL and for an id that is
+ * no UUID of version 7.  By the server's clock: ticket.clock_offset does not
+ * move it.  Raises nothing, takes no locks.
+ */
+Datum
+ticket_event_time(PG_FUNCTION_ARGS)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(0) || !event_id_time(PG_GETARG_UUID_P(0), &at))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(at);
+}
+
+/* ---------- payloads ---------- */
+
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token, const char *s, int length)
+{
+	JsonbValue value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, s);
+	value.val.string.len = length;
+	(void) pushJsonbValue(state, token, &value);
+}
+
+static void
+push_int64(JsonbParseState **state, JsonbIteratorToken token, int64 n)
+{
+	JsonbValue value;
+
+	value.type = jbvNumeric;
+	value.val.numeric = int64_to_numeric(n);
+	(void) pushJsonbValue(state, token, &value);
+}
+
+void
+event_begin(Event *event, const char *type, int version)
+{
+	event->type = type;
+	event->state = NULL;
+	(void) pushJsonbValue(&event->state, WJB_BEGIN_OBJECT, NULL);
+	event_int64(event, "v", version);
+}
+
+void
+event_int64(Event *event, const char *key, int64 value)
+{
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	push_int64(&event->state, WJB_VALUE, value);
+}
+
+void
+event_text(Event *event, const char *key, const text *value)
+{
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	if (value)
+		push_string(&event->state, WJB_VALUE, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	else
+	{
+		JsonbValue null = {.type = jbvNull};
+
+		(void) pushJsonbValue(&event->state, WJB_VALUE, &null);
+	}
+}
+
+/* As jsonb_build_object writes it: ISO 8601, in the session's time zone. */
+void
+event_time(Event *event, const char *key, TimestampTz value)
+{
+	char *s = JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	push_string(&event->state, WJB_VALUE, s, strlen(s));
+}
+
+void
+event_int32_array(Event *event, const char *key, const int32 *values, int n)
+{
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+		push_int64(&event->state, WJB_ELEM, values[i]);
+	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+}
+
+void
+event_begin_reservation(Event *event, const char *type, int64 reservation_id, int64 performance_id,
+						const text *user, const int32 *seats, int n_seats, int64 amount)
+{
+	event_begin(event, type, 1);
+	event_int64(event, "reservation_id", reservation_id);
+	event_int64(event, "performance_id", performance_id);
+	event_text(event, "user_id", user);
+	event_int32_array(event, "seat_ids", seats, n_seats);
+	event_int64(event, "amount", amount);
+}
+
+Datum
+event_end(Event *event)
+{
+	char buffer[TRACE_SIZE];
+	const char *trace = trace_current(buffer);
+	JsonbValue *payload;
+
+	if (trace)
+	{
+		push_string(&event->state, WJB_KEY, "trace_id", strlen("trace_id"));
+		push_string(&event->state, WJB_VALUE, trace, strlen(trace));
+	}
+	payload = pushJsonbValue(&event->state, WJB_END_OBJECT, NULL);
+	metrics_event(event->type);
+	return JsonbPGetDatum(JsonbValueToJsonb(payload));
+}
+
+/*
+ * event_payload(type text, payload jsonb) -> jsonb
+ *
+ * For events written in SQL: the payload, with the trace if there is one; the
+ * event counts as written.  Raises 22023 for NULLs.  Takes no locks.
+ */
+Datum
+ticket_event_payload(PG_FUNCTION_ARGS)
+{
+	char buffer[TRACE_SIZE];
+	const char *trace;
+	Event event;
+	Datum more;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "type and payload must not be NULL");
+	metrics_event(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	trace = trace_current(buffer);
+	if (trace == NULL)
+		return PG_GETARG_DATUM(1);
+	event.state = NULL;
+	(void) pushJsonbValue(&event.state, WJB_BEGIN_OBJECT, NULL);
+	push_string(&event.state, WJB_KEY, "trace_id", strlen("trace_id"));
+	push_string(&event.state, WJB_VALUE, trace, strlen(trace));
+	more = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&event.state, WJB_END_OBJECT, NULL)));
+	return DirectFunctionCall2(jsonb_concat, PG_GETARG_DATUM(1), more);
+}
+
+/* ---------- rows ---------- */
+
+static RowTarget outbox_row = {.table = REL_OUTBOX, .row_size = OUTBOX_ROW_SIZE};
+
+void
+event_write(Event *event, const char *aggregatetype, Datum aggregateid)
+{
+	Datum values[OUTBOX_ROW_SIZE] = {
+		[COL_OUTBOX_ID] = UUIDPGetDatum(event_next_id()),
+		[COL_OUTBOX_AGGREGATETYPE] = CStringGetTextDatum(aggregatetype),
+		[COL_OUTBOX_AGGREGATEID] = aggregateid,
+		[COL_OUTBOX_TYPE] = CStringGetTextDatum(event->type),
+		[COL_OUTBOX_PAYLOAD] = event_end(event),
+	};
+	bool nulls[OUTBOX_ROW_SIZE] = {false};
+
+	row_insert(&outbox_row, values, nulls);
 }

@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "catalog/pg_type.h"
 #include "load.h"
+#include "metrics.h"
 #include "money.h"
 #include "pending.h"
 #include "plan.h"
@@ -276,6 +277,7 @@ answer_written(const PayRequest *request, const Payment *payment, MemoryContext 
 Datum
 ticket_pay_reservation(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	PayRequest request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
 	Payment payment;
 	OwnerContext owner;

@@ -12,6 +12,7 @@
 #include "pending.h"
 
 #include "access/xact.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "ticket.h"
 #include "utils/memutils.h"
@@ -423,6 +424,7 @@ apply_all(void)
 				break;
 			case CHANGE_DROP_DATABASE:
 				database_clear(change->database, true);
+				metrics_clear(change->database);
 				i++;
 				break;
 			case CHANGE_WAKE:

@@ -11,6 +11,7 @@
 #include "answer.h"
 #include "funcapi.h"
 #include "load.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "plan.h"
@@ -53,6 +54,7 @@ static SavedPlan insert_queue = {
 Datum
 ticket_queue_create(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	TimestampTz opens_at = arg_time(fcinfo, 6, "opens_at");
 	Datum args[7] = {PointerGetDatum(arg_name(fcinfo, 0, "name")),
 					 Int32GetDatum(arg_count(fcinfo, 1, "capacity", 0, PG_INT32_MAX)),
@@ -294,6 +296,7 @@ check_queue(int64 queue_id)
 Datum
 ticket_expire(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	OwnerContext owner;
 	int n = 0;
 
@@ -333,8 +336,9 @@ static SavedPlan promote_entries = {
 
 static SavedPlan insert_event = {
 	"INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
-	" VALUES ('queue', $1::pg_catalog.text, 'queue.promoted', pg_catalog.jsonb_build_object("
-	"'v', 1, 'queue_id', $1, 'places', $2, 'user_ids', $3, 'admitted_at', $4, 'expires_at', $5))",
+	" VALUES ('queue', $1::pg_catalog.text, 'queue.promoted',"
+	" ticket.event_payload('queue.promoted', pg_catalog.jsonb_build_object('v', 1, 'queue_id', $1,"
+	" 'places', $2, 'user_ids', $3, 'admitted_at', $4, 'expires_at', $5)))",
 	5,
 	{INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
@@ -516,6 +520,7 @@ queue_promote(int64 queue_id, int64 max_count)
 Datum
 ticket_promote(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	int64 queue_id = arg_id(fcinfo, 0, "queue_id");
 	int max_count = arg_max_count(fcinfo, 1, PG_INT32_MAX);
 	OwnerContext owner;

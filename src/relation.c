@@ -31,6 +31,8 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_SEAT_PKEY] = "seat_pkey",
 	[REL_RESERVATION] = "reservation",
 	[REL_RESERVATION_USER] = "reservation_user_performance",
+	[REL_OUTBOX] = "outbox",
+	[REL_OUTBOX_PKEY] = "outbox_pkey",
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */

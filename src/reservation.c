@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "load.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "plan.h"
 #include "seat.h"
@@ -55,24 +56,25 @@ static SavedPlan try_lock_reservation = {
 	{INT8OID},
 };
 
-static SavedPlan end_hold = {
-	"WITH r AS (UPDATE ticket.reservation SET status = $2, ended_at = $3"
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," FREE_SEATS
-	"," RESERVATION_EVENT("$4", "") " SELECT 1 FROM r",
-	4,
-	{INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID},
+#define END_HOLD(status, more) \
+	"WITH r AS (UPDATE ticket.reservation SET status = '" status "', ended_at = $2" \
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," FREE_SEATS \
+	"," RESERVATION_EVENT("'reservation." status "'", more) " SELECT 1 FROM r"
+
+static SavedPlan expire_hold = {END_HOLD("expired", ""), 2, {INT8OID, TIMESTAMPTZOID}};
+static SavedPlan release_hold = {
+	END_HOLD("released", ", 'released_seat_ids', r.seat_ids, 'status', r.status"),
+	2,
+	{INT8OID, TIMESTAMPTZOID},
 };
 
 /* Ends a hold whose row is locked.  Runs as the owner, connected to SPI. */
 void
 hold_end(int64 reservation_id, bool expired, TimestampTz now)
 {
-	Datum args[4] = {Int64GetDatum(reservation_id),
-					 CStringGetTextDatum(expired ? "expired" : "released"),
-					 TimestampTzGetDatum(now),
-					 CStringGetTextDatum(expired ? "reservation.expired" : "reservation.released")};
+	Datum args[2] = {Int64GetDatum(reservation_id), TimestampTzGetDatum(now)};
 
-	plan_run(&end_hold, args, NULL);
+	plan_run(expired ? &expire_hold : &release_hold, args, NULL);
 }
 
 /* Is a reservation that could not be locked just too new for our snapshot? */
@@ -207,6 +209,7 @@ hold_release_some(const Hold *hold, Datum seats, int n_seats)
 Datum
 ticket_seat_release(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Hold hold = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
 	text *user = arg_user(fcinfo, 1);
 	int n_seats = 0;
@@ -260,6 +263,7 @@ static SavedPlan extend_hold = {
 Datum
 ticket_hold_extend(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Hold hold = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
 	text *user = arg_user(fcinfo, 1);
 	int64 by = interval_us(arg_interval(fcinfo, 2, "by"));
@@ -302,7 +306,8 @@ static SavedPlan expire_holds = {
 	" FOR NO KEY UPDATE SKIP LOCKED),"
 	" r AS (UPDATE ticket.reservation AS reservation SET status = 'expired', ended_at = $1 FROM due"
 	" WHERE reservation.reservation_id" EQ "due.reservation_id RETURNING reservation.*)," FREE_SEATS
-	"," RESERVATION_EVENT("'reservation.expired'", "") " SELECT pg_catalog.count(*) FROM r",
+	"," RESERVATION_EVENT("'reservation.expired'",
+						  "") " SELECT pg_catalog.count(*), pg_catalog.min(expires_at) FROM r",
 	2,
 	{TIMESTAMPTZOID, INT4OID},
 };
@@ -318,9 +323,12 @@ static SavedPlan next_due = {
 int
 holds_expire(int max_count)
 {
-	Datum args[2] = {TimestampTzGetDatum(clock_now()), Int32GetDatum(max_count)};
+	TimestampTz now = clock_now();
+	Datum args[2] = {TimestampTzGetDatum(now), Int32GetDatum(max_count)};
 
 	plan_run(&expire_holds, args, NULL);
+	if (result_int64(0, 1) > 0)
+		metrics_hold_lag(now - result_int64(0, 2));
 	return result_int64(0, 1);
 }
 
@@ -344,6 +352,7 @@ holds_next_due(void)
 Datum
 ticket_seat_hold_expire(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	int max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
 	OwnerContext owner;
 	int done = 0;

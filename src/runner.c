@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "load.h"
 #include "memory.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -71,6 +72,18 @@ round_do(Round *round, int max_holds)
 	owner_end(&owner);
 }
 
+/* Tells metrics() of a round that began at start. */
+static void
+round_count(TimestampTz start, bool ok)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	metrics_add(ok ? METRIC_ROUNDS : METRIC_ROUND_FAILURES, 1);
+	metrics_add(METRIC_ROUND_US, Max(0, now - start));
+	if (ok)
+		metrics_round(now);
+}
+
 /*
  * tick() -> (promoted int, expired_tickets int, expired_holds int)
  *
@@ -82,9 +95,11 @@ round_do(Round *round, int max_holds)
 Datum
 ticket_tick(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	Round round;
 	Datum values[3];
 	bool nulls[3] = {false};
+	TimestampTz start = GetCurrentTimestamp();
 	int holds;
 
 	refuse_standby();
@@ -101,6 +116,7 @@ ticket_tick(PG_FUNCTION_ARGS)
 		holds += round.expired_holds;
 		owner_end(&owner);
 	}
+	round_count(start, true);
 	values[0] = Int32GetDatum(round.promoted);
 	values[1] = Int32GetDatum(round.expired_tickets);
 	values[2] = Int32GetDatum(holds);
@@ -206,9 +222,11 @@ run_rounds(TimestampTz end)
 
 	do
 	{
+		TimestampTz start = GetCurrentTimestamp();
 		bool ok = round_guarded(&round);
 
 		SPI_commit();
+		round_count(start, ok);
 		if (!ok)
 			pg_usleep(ERROR_PAUSE_US);
 		if (!ok || !round.more)
@@ -230,6 +248,7 @@ run_rounds(TimestampTz end)
 Datum
 ticket_run(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	bool atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
 					!castNode(CallContext, fcinfo->context)->atomic);
 	TimestampTz end;

@@ -20,6 +20,7 @@
 #include "hold.h"
 #include "lib/stringinfo.h"
 #include "load.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "memory.h"
 #include "pending.h"
@@ -578,6 +579,7 @@ look(HoldRequest *request, TimestampTz now)
 Datum
 ticket_seat_hold(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	HoldRequest request = {.answer = &hold_answer};
 	TimestampTz now;
 	Datum answer;

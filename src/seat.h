@@ -49,9 +49,9 @@ extern TimestampTz holds_next_due(void);
 #define RESERVATION_EVENT(type, more) \
 	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \
 	" SELECT 'reservation', r.reservation_id::pg_catalog.text, " type "," \
-	" pg_catalog.jsonb_build_object('v', 1, 'reservation_id', r.reservation_id," \
+	" ticket.event_payload(" type ", pg_catalog.jsonb_build_object('v', 1, 'reservation_id', r.reservation_id," \
 	" 'performance_id', r.performance_id, 'user_id', r.user_id, 'seat_ids', r.seat_ids," \
-	" 'amount', r.amount" more ") FROM r)"
+	" 'amount', r.amount" more ")) FROM r)"
 
 /* Of reservations and payments, whose keys are indexed alike. */
 #define UNUSED_KEY \

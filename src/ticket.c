@@ -9,10 +9,12 @@
 
 #include "load.h"
 #include "memory.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "relation.h"
 #include "seat.h"
+#include "trace.h"
 #include "utils/guc.h"
 #include "write.h"
 
@@ -68,6 +70,7 @@ define_settings(void)
 							 "Points that charging brings a user to, at most.",
 							 "Refunds go beyond it.", &ticket_max_balance, 1e15, 1, 1e15, PGC_SUSET,
 							 0, NULL, NULL, NULL);
+	trace_init();
 	MarkGUCPrefixReserved("ticket");
 }
 
@@ -85,6 +88,7 @@ _PG_init(void)
 		return;
 	define_settings();
 	memory_init();
+	metrics_init();
 	pending_init();
 	relation_init();
 	load_init();

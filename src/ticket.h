@@ -60,6 +60,9 @@ extern void ticket_error(TicketError code, const char *detail, const char *hint,
 /* 40001, under REPEATABLE READ and SERIALIZABLE. */
 extern void snapshot_is_old(void) pg_attribute_noreturn();
 
+/* The SQLSTATE of an error, and its name. */
+extern const char *ticket_error_sqlstate(TicketError code, const char **name);
+
 /* ---------- arguments (argument.c) ---------- */
 
 /* Seats of one call, at most. */

@@ -172,6 +172,8 @@ SELECT pg_temp.each_refused('reservation_cancel, seat_ids', format('SELECT ticke
 
 -- ---------- the rest ----------
 
+SELECT pg_temp.refused('SELECT ticket.event_payload(NULL, $${}$$)', '22023');
+SELECT pg_temp.refused('SELECT ticket.event_payload($$x$$, NULL)', '22023');
 SELECT pg_temp.each_refused('outbox_fetch', 'SELECT * FROM ticket.outbox_fetch(%s)', '22023', 'NULL', '0', '-1', '100001');
 SELECT pg_temp.each_refused('run', 'CALL ticket.run(%s)', '22023', 'NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$);
 SELECT pg_temp.each_refused('run in a transaction', 'CALL ticket.run(%s)', '2D000', $$'1 s'$$);

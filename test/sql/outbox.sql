@@ -3,6 +3,7 @@
 \getenv test PG_ABS_SRCDIR
 \set begin :test '/sql/begin.psql'
 \i :begin
+\set document `cat "$PG_ABS_SRCDIR/../doc/events.md"`
 SET search_path = ticket, public;
 
 -- What other tests have left
@@ -91,5 +92,123 @@ ROLLBACK;
 SELECT is((SELECT count(*) FROM outbox), 0::bigint, 'and goes with it');
 SELECT ok(bool_and(id > before), '1000 ids in a row grow') FROM (
 	SELECT id, lag(id) OVER (ORDER BY i) AS before FROM (SELECT i, event_id() AS id FROM generate_series(1, 1000) AS i) e) f;
+
+-- ---------- an event's time ----------
+
+SELECT is(event_time('017f22e2-79b0-7cc3-98c4-dc0c0c07398f'), '2022-02-22 19:22:22.000798Z', 'event_time: the example of RFC 9562, with its fraction of a millisecond');
+SELECT is(event_time(id), NULL, 'event_time: ' || coalesce(id::text, 'NULL')) FROM (VALUES (NULL::uuid),
+	('00000000-0000-0000-0000-000000000000'), ('ffffffff-ffff-ffff-ffff-ffffffffffff'), ('919108f7-52d1-4320-9bac-f847db4148a8')) AS v(id);
+SELECT ok(bool_and(event_time(id) BETWEEN before - '1ms'::interval AND clock_timestamp()), 'event_time: of an id just given out')
+FROM (SELECT clock_timestamp() AS before, event_id() AS id FROM generate_series(1, 100) OFFSET 0) AS e;
+
+-- ---------- types ----------
+
+CREATE TEMP TABLE documented AS
+SELECT m[1] AS type, m[2] AS aggregatetype, m[3]::int AS v, m[4] AS meaning, m[5]::jsonb AS example
+FROM regexp_matches(:'document', '\n### (\S+)\n\n`(\w+)`, version (\d+)\. ([^\n]+)\n\n```json\n([^\n]+)\n```\n', 'g') AS m;
+SELECT set_eq('SELECT * FROM documented', 'SELECT * FROM event_types', 'doc/events.md has what event_types has');
+SELECT is((SELECT count(*) FROM regexp_matches(:'document', '\n### ', 'g')), (SELECT count(*) FROM event_types), 'and no others');
+SELECT is((SELECT string_agg(type, ', ') FROM event_types WHERE split_part(type, '.', 1) <> aggregatetype OR v IS NULL OR v < 1
+	OR meaning !~ '^[A-Z].*\.$' OR example ? 'trace_id'), NULL, 'each is of its aggregate, has a version and a sentence');
+
+-- One of each, in a trace: whoever adds a type adds here what writes it.
+CREATE FUNCTION pg_temp.one_of_each() RETURNS void LANGUAGE plpgsql SET search_path = ticket, public AS $$
+DECLARE
+	p bigint := pg_temp.sale(price => 10);
+	r bigint;
+BEGIN
+	PERFORM point_charge('outbox-each', 100);
+	r := (seat_hold(p, '{1,2}', 'outbox-each')).reservation_id;
+	PERFORM pay_reservation(r, 'outbox-each');
+	PERFORM reservation_cancel(r, 'outbox-each', '{1}');
+	r := (seat_hold(p, '{5,6}', 'outbox-each')).reservation_id;
+	PERFORM hold_extend(r, 'outbox-each', '1 minute');
+	PERFORM seat_release(r, 'outbox-each', '{6}');
+	PERFORM seat_release(r, 'outbox-each');
+	PERFORM seat_hold(p, '{4}', 'outbox-each');
+	PERFORM set_config('ticket.clock_offset', '6min', true);
+	PERFORM seat_hold_expire();
+	PERFORM set_config('ticket.clock_offset', '0', true);
+	PERFORM performance_withdraw(p, 'outbox-each');
+	PERFORM concert_withdraw((SELECT concert_id FROM performance WHERE performance_id = p), 'outbox-each');
+END $$;
+SELECT queue_create('outbox-each', capacity => 0) AS q \gset
+SELECT count(ticket_enqueue(:q, 'outbox-' || n)) AS n FROM generate_series(1, 2) AS n \gset
+UPDATE queue SET capacity = 1 WHERE queue_id = :q;
+BEGIN;
+SET LOCAL ticket.trace_id = 'outbox:each';
+SELECT count(pg_temp.one_of_each()) AS n \gset
+SELECT ticket_promote(:q) AS promoted \gset
+COMMIT;
+SELECT is((SELECT string_agg(t.type, ', ') FROM event_types t WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.type = t.type)), NULL,
+	'every type is written');
+SELECT is((SELECT string_agg(DISTINCT o.type, ', ') FROM outbox o WHERE NOT EXISTS (SELECT FROM event_types t WHERE o.type = t.type)), NULL,
+	'none is written that is not in event_types');
+-- Keys and the kinds of their values: null stands for any.
+CREATE FUNCTION pg_temp.shape(payload jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_object_agg(e.key, jsonb_typeof(e.value)) FROM jsonb_each(payload) e $$;
+SELECT is((SELECT string_agg(DISTINCT format('%s %s %s', o.type, o.aggregatetype, o.payload), '; ') FROM outbox o JOIN event_types t ON t.type = o.type
+	WHERE o.aggregatetype <> t.aggregatetype OR (o.payload -> 'v')::int <> t.v
+	OR pg_temp.shape(jsonb_strip_nulls(o.payload - 'trace_id')) <> pg_temp.shape(t.example
+		- ARRAY(SELECT e.key FROM jsonb_each(o.payload) e WHERE e.value = 'null'))), NULL,
+	'each with the aggregate, the version and the keys of its example');
+SELECT is((SELECT count(*) FROM outbox WHERE payload ->> 'trace_id' = 'outbox:each' ), (SELECT count(*) FROM outbox), 'and with its trace');
+
+-- ---------- traces ----------
+
+DELETE FROM outbox;
+CREATE FUNCTION pg_temp.traced() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	r bigint;
+	seen jsonb;
+BEGIN
+	PERFORM ticket.point_charge('outbox-trace', 1);
+	SELECT reservation_id FROM ticket.seat_hold(pg_temp.sale(), '{1}', 'outbox-trace') INTO r;
+	SELECT jsonb_agg(DISTINCT o.payload -> 'trace_id') FROM ticket.outbox o WHERE o.payload ->> 'user_id' = 'outbox-trace' INTO seen;
+	DELETE FROM ticket.outbox;
+	RETURN nullif(seen ->> 0, '') || CASE WHEN jsonb_array_length(seen) > 1 THEN ' and others' ELSE '' END;
+END $$;
+SELECT is(pg_temp.traced(), NULL, 'no trace, no key');
+SELECT is((SELECT context FROM pg_settings WHERE name = 'ticket.trace_id'), 'user', 'anyone may set a trace');
+SET ticket.trace_id = 'Az09._:/=+@-';
+SELECT is(pg_temp.traced(), 'Az09._:/=+@-', 'the characters a trace may have');
+SELECT set_config('ticket.trace_id', repeat('x', 128), false) AS trace \gset
+SELECT is(pg_temp.traced(), repeat('x', 128), 'and how many');
+SELECT is(left(pg_temp.refusal(format('SET ticket.trace_id = %L', trace)), 5), '22023', format('not a trace: %s', left(translate(quote_literal(trace), E'\n\t', '  '), 20)))
+FROM unnest(ARRAY[repeat('x', 129), ' ', 'a b', 'a"b', E'a\nb', 'a''b', 'a\b', '{}', 'ä', E'\t', 'a;b', 'a,b', '%s']) AS trace;
+SELECT is(pg_temp.traced(), repeat('x', 128), 'what was refused changes nothing');
+BEGIN;
+SET LOCAL ticket.trace_id = 'local';
+SELECT is(pg_temp.traced(), 'local', 'for one transaction');
+COMMIT;
+SELECT is(pg_temp.traced(), repeat('x', 128), 'then the session''s again');
+SET ticket.trace_id = '';
+SET request.headers = '{"host": "x", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "accept": "*/*"}';
+SELECT is(pg_temp.traced(), '0af7651916cd43dd8448eb211c80319c', 'the traceparent of the request''s headers');
+SET ticket.trace_id = 'mine';
+SELECT is(pg_temp.traced(), 'mine', 'ticket.trace_id goes before it');
+RESET ticket.trace_id;
+CREATE FUNCTION pg_temp.traced_with(headers text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('request.headers', headers, true);
+	RETURN pg_temp.traced();
+END $$;
+SELECT is(pg_temp.traced_with(headers), '0af7651916cd43dd8448eb211c80319c', 'a traceparent in ' || replace(headers, E'\n', ' '))
+FROM (VALUES
+	('{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'),
+	(E'{"traceparent"\n :\t "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}'),
+	('{"traceparent":"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"}'),
+	('{"x":"traceparent","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'),
+	('{"x":"\"traceparent","y":"\"traceparent\":\"00-11111111111111111111111111111111-1111111111111111-01\"","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}')) AS v(headers);
+SELECT is(pg_temp.traced_with(headers), NULL, 'no traceparent in ' || headers)
+FROM (VALUES (''), ('{}'), ('null'), ('"traceparent"'), ('{"traceparent"'), ('{"traceparent":'), ('{"traceparent":"'), ('{"traceparent":null}'), ('not json'),
+	('{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0'),
+	('{"traceparent":"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'),
+	('{"traceparent":"00-00000000000000000000000000000000-b7ad6b7169203331-01"}'),
+	('{"traceparent":"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"}'),
+	('{"traceparent":"00-0af7651916cd43dd8448eb211c8031!c-b7ad6b7169203331-01"}'),
+	('{"traceparent":"00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'),
+	('{"x":"\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\""}')) AS v(headers);
+RESET request.headers;
 
 SELECT * FROM finish();

@@ -41,6 +41,7 @@ INSERT INTO may_execute VALUES
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator');
+INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_time', 'operator auditor');
 SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
 SELECT is((SELECT string_agg(p.part, ' ' ORDER BY p.n) FROM part p WHERE has_function_privilege(p.role, f.oid, 'EXECUTE')), m.parts,
 	format('EXECUTE of %s', f.proname))
@@ -101,6 +102,10 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.outbox_fetch(1)', 'operator'),
 	('SELECT * FROM ticket.tick()', 'operator'),
 	('SELECT * FROM ticket.verify()', 'operator auditor'),
+	('SELECT ticket.metrics()', 'operator auditor monitor'),
+	('SELECT * FROM ticket.event_types', 'operator auditor'),
+	('SELECT ticket.event_time(id) FROM ticket.outbox', 'operator auditor'),
+	('SELECT ticket.event_payload($$x$$, $${}$$)', ''),
 	('SELECT * FROM ticket.queue_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.memory_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.sale_stats', 'operator auditor monitor'),

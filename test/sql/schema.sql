@@ -17,7 +17,7 @@ FROM regexp_matches(:'header', 'enum\s*\{([^}]*COL_[^}]*)\}', 'g') WITH ORDINALI
 	LATERAL (SELECT m.attnum, m.match[1] AS name) c;
 CREATE TEMP TABLE c_table (prefix text, relname text);
 INSERT INTO c_table VALUES ('QUEUE', 'queue'), ('ENTRY', 'queue_entry'), ('PERFORMANCE', 'performance'),
-	('SECTION', 'section'), ('SEAT', 'seat'), ('RESERVATION', 'reservation');
+	('SECTION', 'section'), ('SEAT', 'seat'), ('RESERVATION', 'reservation'), ('OUTBOX', 'outbox');
 SELECT is((SELECT count(DISTINCT enum) FROM c_column), (SELECT count(*) FROM c_table), 'relation.h has the columns of each table that C reads');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ = 1,', 'g')), (SELECT count(*) FROM c_table), 'numbered from 1');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ =', 'g')), (SELECT count(*) FROM c_table), 'without a jump');
@@ -65,13 +65,17 @@ SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER B
 	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
 	NULL, 'and so has each column of a table or view');
 SELECT ok(obj_description('ticket'::regnamespace, 'pg_namespace') IS NOT NULL, 'and the schema');
-SELECT is((SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'ticket.%'),
-	'{ticket.clock_offset,ticket.http_errors,ticket.max_balance,ticket.max_charge,ticket.max_queues,ticket.max_waiting,ticket.user_claim}', 'the settings');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
-SELECT is((SELECT string_agg(name || ' ' || context, ', ' ORDER BY name) FROM pg_settings WHERE name LIKE 'ticket.%'),
-	'ticket.clock_offset superuser, ticket.http_errors user, ticket.max_balance superuser, ticket.max_charge superuser, ticket.max_queues postmaster, ticket.max_waiting postmaster, ticket.user_claim superuser',
-	'and is in the right hands');
+SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES
+	('ticket.clock_offset', 'superuser'),
+	('ticket.http_errors', 'user'),
+	('ticket.max_balance', 'superuser'),
+	('ticket.max_charge', 'superuser'),
+	('ticket.max_queues', 'postmaster'),
+	('ticket.max_waiting', 'postmaster'),
+	('ticket.trace_id', 'user'),
+	('ticket.user_claim', 'superuser')$$, 'the settings, each in the right hands');
 
 -- ---------- PUBLIC ----------
 

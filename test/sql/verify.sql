@@ -55,7 +55,7 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
-	'a payment under way is known to its reservation'], 'every invariant is looked at');
+	'a payment under way is known to its reservation', 'events are as documented'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
 SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
@@ -175,6 +175,18 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 3 WHERE queue_
 	INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at)
 	VALUES (%1$s, 1000, 'verify-z', 1, 'waiting', now())$$, :q),
 	'shared memory agrees with the tables: 1', 'one who waits, but not in memory');
+
+-- ---------- events ----------
+
+SELECT pg_temp.breaks(format('INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload) VALUES (%L, 1, %L, %L)', a, t, p),
+	'events are as documented: 1', what)
+FROM (VALUES ('points', 'points.lost', '{"v": 1}', 'an event of no type'),
+	('queue', 'points.charged', '{"v": 1, "amount": 1, "balance": 1, "user_id": "a"}', 'an event of another aggregate'),
+	('points', 'points.charged', '{"v": 2, "amount": 1, "balance": 1, "user_id": "a"}', 'an event of another version'),
+	('points', 'points.charged', '{"amount": 1, "balance": 1, "user_id": "a"}', 'an event without a version'),
+	('points', 'points.charged', '{"v": 1, "balance": 1, "user_id": "a"}', 'an event without one of its keys')) AS v(a, t, p, what);
+SELECT pg_temp.breaks($$INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
+	VALUES ('points', 'a', 'points.charged', '{"v": 1, "amount": 1, "balance": 1, "user_id": "a", "trace_id": "x"}')$$, NULL, 'an event may have a trace');
 
 -- ---------- orphans ----------
 

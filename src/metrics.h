@@ -1,0 +1,50 @@
+/*
+ * metrics.h
+ *		What is counted, for metrics().
+ *
+ * Counters are in shared memory, by database, and begin anew with the server.
+ * They are atomics: to count takes no lock, never fails and waits for nobody.
+ */
+#ifndef TICKET_METRICS_H
+#define TICKET_METRICS_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+typedef enum MetricCounter
+{
+	METRIC_ROUNDS, /* rounds of the clock that were done */
+	METRIC_ROUND_FAILURES, /* and that failed */
+	METRIC_ROUND_US, /* microseconds they took */
+	METRIC_EVENTS_FETCHED, /* events that consumers took out */
+	METRIC_EVENTS_RETIRED, /* events that nobody took in time */
+	NUM_METRIC_COUNTERS
+} MetricCounter;
+
+extern void metrics_init(void);
+
+/*
+ * Counts a call of the SQL function it stands in: the first of its declarations,
+ * so that a call with bad arguments counts as well.
+ */
+#define COUNT_CALL() \
+	static int metrics_slot = -1; \
+	bool metrics_counted pg_attribute_unused() = metrics_call(&metrics_slot, fcinfo)
+extern bool metrics_call(int *slot, FunctionCallInfo fcinfo);
+
+/* At once. */
+extern void metrics_refusal(int error);
+extern void metrics_add(MetricCounter counter, uint64 n);
+extern void metrics_round(TimestampTz at);
+extern void metrics_hold_lag(int64 us);
+
+/* When the transaction commits. */
+extern void metrics_event(const char *type);
+extern void metrics_add_at_commit(MetricCounter counter, uint64 n);
+
+/* Forgets a database; called at commit. */
+extern void metrics_clear(Oid database);
+
+#endif /* TICKET_METRICS_H */

@@ -1,0 +1,49 @@
+/*
+ * outbox.h
+ *		Events: rows of ticket.outbox, written with the change they tell of.
+ *
+ * The types, and the keys of their payloads, stand in the view event_types
+ * (schema/outbox.sql), which tests compare with what is written.
+ *
+ * In C:	event_begin(), the keys in any order, event_end() or event_write().
+ * In SQL:	ticket.event_payload(type, jsonb_build_object('v', 1, ...)).
+ */
+#ifndef TICKET_OUTBOX_H
+#define TICKET_OUTBOX_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+/* An event in the making. */
+typedef struct Event
+{
+	const char *type; /* as reservation.held */
+	JsonbParseState *state;
+} Event;
+
+extern void event_begin(Event *event, const char *type, int version);
+extern void event_int64(Event *event, const char *key, int64 value);
+extern void event_text(Event *event, const char *key, const text *value); /* NULL: null */
+extern void event_time(Event *event, const char *key, TimestampTz value);
+extern void event_int32_array(Event *event, const char *key, const int32 *values, int n);
+
+/* What every event of a reservation begins with. */
+extern void event_begin_reservation(Event *event, const char *type, int64 reservation_id,
+									int64 performance_id, const text *user, const int32 *seats,
+									int n_seats, int64 amount);
+
+/* The payload (jsonb), with the trace if there is one; the event counts as written. */
+extern Datum event_end(Event *event);
+
+/* Ends the event and writes its row. */
+extern void event_write(Event *event, const char *aggregatetype, Datum aggregateid);
+
+/* The next id, above all of this server and of this database's outbox. */
+extern pg_uuid_t *event_next_id(void);
+/* When an id was given out, to the millisecond's 4096th; false: it is none of ours. */
+extern bool event_id_time(const pg_uuid_t *id, TimestampTz *at);
+
+#endif /* TICKET_OUTBOX_H */
