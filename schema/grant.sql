@@ -15,7 +15,7 @@ BEGIN
 	PERFORM ticket.check_found(EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role),
 		format('there is no role %I', role));
 	PERFORM ticket.check_argument(part IN (SELECT p.part FROM ticket.permission p),
-		'part must be buyer, operator or auditor');
+		'part must be buyer, seller, operator or auditor');
 	EXECUTE format('GRANT USAGE ON SCHEMA ticket TO %I', role);
 	FOR item IN
 		SELECT p.privilege, CASE WHEN p.privilege <> 'EXECUTE' THEN format('TABLE ticket.%I', p.object)
@@ -27,7 +27,7 @@ BEGIN
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION ticket.grant_role(name, text) IS
-	'Grants a role exactly what a buyer, an operator or an auditor needs; to be called by the owner of the extension';
+	'Grants a role exactly what a buyer, a seller, an operator or an auditor needs; to be called by the owner of the extension';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA ticket FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA ticket FROM PUBLIC;

@@ -71,4 +71,4 @@ END;
 COMMENT ON FUNCTION ticket.seats(bigint, bigint) IS
 	'The seats of a performance, or of one of its sections, with price and state; a hold that is over counts as free';
 
-SELECT ticket.permit('{buyer,operator,auditor}', 'EXECUTE', '{concerts,performances,sections,seats}');
+SELECT ticket.permit('{buyer,seller,operator,auditor}', 'EXECUTE', '{concerts,performances,sections,seats}');

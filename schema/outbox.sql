@@ -55,7 +55,10 @@ FROM (VALUES
 		'{"v": 1, "reservation_id": 17, "performance_id": 4, "user_id": "anna", "seat_ids": [2], "amount": 9000,
 		"cancelled_seat_ids": [1], "refunded": 8000, "kept": 1000, "status": "paid"}'),
 	('points.charged', 'points', 'Points were added to the account of the user, whose balance is now balance.',
-		'{"v": 1, "user_id": "anna", "amount": 20000, "balance": 20000}')
+		'{"v": 1, "user_id": "anna", "amount": 20000, "balance": 20000}'),
+	('user.withdrawn', 'user',
+		'A user took leave: erase what you have of user_id. With settlement payout, pay the points out; with forfeit they lapsed.',
+		'{"v": 1, "user_id": "anna", "points": 2000, "settlement": "payout"}')
 ) AS t (type, aggregatetype, meaning, example);
 COMMENT ON VIEW ticket.event_types IS 'Every type of event, with the keys of its payload';
 COMMENT ON COLUMN ticket.event_types.type IS 'Name: what it is about, a dot, what happened';

@@ -60,6 +60,11 @@ CREATE FUNCTION ticket.actor(actor text) RETURNS text
 COMMENT ON FUNCTION ticket.actor(text) IS
 	'Who does something: the authenticated user, else the name given, else the database role';
 
+CREATE FUNCTION ticket.check_user(user_id text) RETURNS text
+	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ticket_check_user';
+COMMENT ON FUNCTION ticket.check_user(text) IS
+	'The user a call is for: user_id, or the claim where ticket.user_claim is set; TK013 when they differ';
+
 CREATE VIEW ticket.error_codes AS SELECT sqlstate, name, http_status, meaning FROM ticket.error_code_list();
 COMMENT ON VIEW ticket.error_codes IS 'Every error the extension raises';
 COMMENT ON COLUMN ticket.error_codes.sqlstate IS 'SQLSTATE';
@@ -80,13 +85,13 @@ END $$;
 COMMENT ON FUNCTION ticket.final_state() IS 'Trigger: refuses to bring back what has ended';
 
 CREATE TABLE ticket.permission (
-	part		text NOT NULL CHECK (part IN ('buyer', 'operator', 'auditor')),
+	part		text NOT NULL CHECK (part IN ('buyer', 'seller', 'operator', 'auditor')),
 	privilege	text NOT NULL CHECK (privilege IN ('EXECUTE', 'SELECT', 'UPDATE')),
 	object		text NOT NULL,
 	PRIMARY KEY (part, privilege, object)
 );
 COMMENT ON TABLE ticket.permission IS 'What grant_role hands out to each part';
-COMMENT ON COLUMN ticket.permission.part IS 'buyer, operator or auditor';
+COMMENT ON COLUMN ticket.permission.part IS 'buyer, seller, operator or auditor';
 COMMENT ON COLUMN ticket.permission.privilege IS 'EXECUTE on a function, SELECT or UPDATE on a table or view';
 COMMENT ON COLUMN ticket.permission.object IS 'Name within the schema; functions are not overloaded';
 
@@ -98,6 +103,6 @@ BEGIN ATOMIC
 	SELECT part, $2, object FROM unnest($1) AS part, unnest($3) AS object;
 END;
 
-SELECT ticket.permit('{buyer,operator,auditor}', 'EXECUTE', '{clock,error_code_list}');
-SELECT ticket.permit('{buyer,operator,auditor}', 'SELECT', '{error_codes}');
+SELECT ticket.permit('{buyer,seller,operator,auditor}', 'EXECUTE', '{clock,error_code_list}');
+SELECT ticket.permit('{buyer,seller,operator,auditor}', 'SELECT', '{error_codes}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{permission}');

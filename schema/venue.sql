@@ -18,6 +18,10 @@
 CREATE FUNCTION ticket.withdrawn_final() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	-- Replaces the id of one who withdraws, and nothing else
+	IF ticket.user_withdrawing() THEN
+		RETURN NEW;
+	END IF;
 	PERFORM ticket.raise_error('wrong_state', format('this %s has been withdrawn', TG_TABLE_NAME),
 		format('It was withdrawn at %s by %s.', OLD.withdrawn_at, OLD.withdrawn_by));
 	RETURN NULL;

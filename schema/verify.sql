@@ -184,7 +184,7 @@ BEGIN
 		UNION ALL
 		SELECT 16, format('%s should have %s, the books say %s', coalesce(e.account, b.account), coalesce(e.balance, 0),
 			coalesce(b.balance, 0))
-		FROM expected e FULL JOIN (SELECT * FROM books WHERE account NOT LIKE 'user:%' AND account <> 'charge') b
+		FROM expected e FULL JOIN (SELECT * FROM books WHERE account NOT LIKE 'user:%' AND account NOT IN ('charge', 'payout', 'forfeit')) b
 			ON b.account = e.account
 		WHERE coalesce(e.balance, 0) <> coalesce(b.balance, 0)
 		UNION ALL

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "mb/pg_wchar.h"
+#include "memory.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -124,6 +125,22 @@ ticket_actor(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(arg_user(fcinfo, 0));
 	/* The role the session is in, also inside a function of another owner. */
 	PG_RETURN_TEXT_P(cstring_to_text(GetUserNameFromId(GetOuterUserId(), false)));
+}
+
+PG_FUNCTION_INFO_V1(ticket_check_user);
+
+/*
+ * check_user(user_id text) -> text
+ *
+ * The same for functions written in SQL: whoever takes a user_id, a seller_id
+ * or the like goes by what this returns.  Errors: 22023, TK013, TK014.  No
+ * locks.
+ */
+Datum
+ticket_check_user(PG_FUNCTION_ARGS)
+{
+	memory_require();
+	PG_RETURN_TEXT_P(arg_user(fcinfo, 0));
 }
 
 /* An idempotency key, 1 to 255 characters, or NULL. */

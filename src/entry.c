@@ -359,7 +359,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
  * Enters the waiting room, or answers with the ticket the user already has.
  *
  * Errors: 22023, TK003 (mode drain), TK004 (shared memory full), TK005 (no
- * such queue), TK013, TK014, TK016.
+ * such queue), TK013, TK014, TK016, TK018.
  * Locks: table queue_entry (ROW EXCLUSIVE), queue lock, then the new row; on
  * a concurrent call for the same user it waits for that one to end.
  */
@@ -374,6 +374,7 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 	bool done = false;
 
 	queues_ready();
+	people_check(user);
 	owner_begin(&owner);
 	/* Before a place is taken: whoever reads the tables anew waits for us. */
 	LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);

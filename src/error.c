@@ -54,6 +54,7 @@ static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
 					   "This server is a standby: it answers questions and changes nothing."},
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,
 								 "pg_cron cannot be used from this database."},
+	[ERROR_USER_BLOCKED] = {"TK018", "user_blocked", 403, "The user is on the blocklist."},
 	[ERROR_TOO_LATE] = {"TK019", "too_late", 409, "The time in which this can be done is over."},
 	[ERROR_SEATS_NOT_TOGETHER] =
 		{"TK020", "seats_not_together", 409,

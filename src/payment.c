@@ -269,7 +269,8 @@ answer_written(const PayRequest *request, const Payment *payment, MemoryContext 
  * whatever synchronous_commit.  Called again, it answers with the payment.
  * While a payment at a provider is under way (payment_begin) it is refused.
  *
- * Errors: 22023, TK005, TK007, TK009, TK010, TK011, TK013, TK014, TK016.
+ * Errors: 22023, TK005, TK007, TK009, TK010, TK011, TK013, TK014, TK016,
+ * TK018.
  * Locks: the reservation's row (waits for whoever pays, releases or tidies
  * it), the seats' rows, the account's row, the ticket's row (tried); then the
  * queue lock.
@@ -288,6 +289,7 @@ ticket_pay_reservation(PG_FUNCTION_ARGS)
 	request.key = arg_key(fcinfo, 2);
 	refuse_standby();
 	queues_ready();
+	people_check(request.user);
 	owner_begin(&owner);
 	due = lock_and_check(&request);
 	check_key(&request);

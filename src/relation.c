@@ -33,6 +33,8 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_RESERVATION_USER] = "reservation_user_performance",
 	[REL_OUTBOX] = "outbox",
 	[REL_OUTBOX_PKEY] = "outbox_pkey",
+	[REL_USER_BLOCK] = "user_block",
+	[REL_USER_BLOCK_PKEY] = "user_block_pkey",
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */

@@ -33,6 +33,8 @@ typedef enum TicketRelation
 	REL_RESERVATION_USER,
 	REL_OUTBOX,
 	REL_OUTBOX_PKEY,
+	REL_USER_BLOCK,
+	REL_USER_BLOCK_PKEY,
 	NUM_RELATIONS
 } TicketRelation;
 
@@ -141,6 +143,13 @@ enum
 	COL_OUTBOX_TYPE,
 	COL_OUTBOX_PAYLOAD,
 	OUTBOX_ROW_SIZE
+};
+
+enum
+{
+	COL_BLOCK_USER_ID = 1,
+	COL_BLOCK_REASON,
+	COL_BLOCK_UNTIL
 };
 
 /* Columns of a row that is written, at most. */

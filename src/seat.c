@@ -74,6 +74,7 @@ hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int to
 	request->key = arg_key(fcinfo, key_argno);
 	request->has_token = !PG_ARGISNULL(token_argno);
 	refuse_standby();
+	people_check(request->user);
 	if (!performance_get(performance_id, &request->performance))
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
 					 (long long) performance_id);
@@ -571,7 +572,7 @@ look(HoldRequest *request, TimestampTz now)
  * gets the reservation of the first one, whatever became of it.
  *
  * Errors: 22023, TK001, TK002, TK005, TK006, TK008, TK011, TK012, TK013, TK014,
- * TK016; 40001.
+ * TK016, TK018; 40001.
  * Locks: advisory lock of user and performance (waits only for the same user's
  * other call), advisory lock of each seat in ascending order (tried), a former
  * reservation's row (tried), the new reservation, the seats' rows.

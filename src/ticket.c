@@ -27,6 +27,11 @@ char *ticket_user_claim = NULL;
 bool ticket_http_errors = false;
 double ticket_max_charge = 1e15;
 double ticket_max_balance = 1e15;
+int ticket_withdraw_points = WITHDRAW_PAYOUT;
+
+static const struct config_enum_entry withdraw_points[] = {{"payout", WITHDRAW_PAYOUT, false},
+														   {"forfeit", WITHDRAW_FORFEIT, false},
+														   {NULL, 0, false}};
 
 PG_FUNCTION_INFO_V1(ticket_require_preload);
 
@@ -71,6 +76,10 @@ define_settings(void)
 							 "Refunds go beyond it.", &ticket_max_balance, 1e15, 1, 1e15, PGC_SUSET,
 							 0, NULL, NULL, NULL);
 	trace_init();
+	DefineCustomEnumVariable(
+		"ticket.withdraw_points", "What becomes of the points of a user who withdraws.",
+		"payout: they are taken out and the event user.withdrawn says how many; forfeit: they lapse.",
+		&ticket_withdraw_points, WITHDRAW_PAYOUT, withdraw_points, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ticket");
 }
 
@@ -94,4 +103,5 @@ _PG_init(void)
 	load_init();
 	catalogue_init();
 	write_init();
+	people_init();
 }

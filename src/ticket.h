@@ -22,6 +22,7 @@ extern char *ticket_user_claim;
 extern bool ticket_http_errors;
 extern double ticket_max_charge; /* whole numbers below 2^53 */
 extern double ticket_max_balance;
+extern int ticket_withdraw_points;
 
 /* ---------- errors (error.c) ---------- */
 
@@ -44,6 +45,7 @@ typedef enum TicketError
 	ERROR_TWO_PHASE_REFUSED,
 	ERROR_STANDBY,
 	ERROR_SCHEDULER_MISSING,
+	ERROR_USER_BLOCKED,
 	ERROR_TOO_LATE,
 	ERROR_SEATS_NOT_TOGETHER,
 	ERROR_BAD_ARGUMENT,
@@ -79,6 +81,17 @@ extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *na
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int32 *arg_seats(FunctionCallInfo fcinfo, int argno, int *count);
 extern const char *text_show(const text *t);
+
+/* ---------- people (people.c) ---------- */
+
+typedef enum WithdrawPoints
+{
+	WITHDRAW_PAYOUT,
+	WITHDRAW_FORFEIT
+} WithdrawPoints;
+
+extern void people_init(void);
+extern void people_check(text *user);
 
 /* ---------- the clock (clock.c) ---------- */
 

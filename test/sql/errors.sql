@@ -14,10 +14,10 @@ SELECT results_eq('SELECT sqlstate, name, http_status FROM ticket.error_codes', 
 	('TK010', 'points_short', 402), ('TK011', 'idempotency_conflict', 409), ('TK012', 'sale_closed', 403),
 	('TK013', 'identity_mismatch', 403), ('TK014', 'not_loaded', 503), ('TK015', 'two_phase_refused', 500),
 	('TK016', 'standby', 503), ('TK017', 'scheduler_missing', 503),
-	('TK019', 'too_late', 409), ('TK020', 'seats_not_together', 409), ('22023', 'bad_argument', 400)$$,
+	('TK018', 'user_blocked', 403), ('TK019', 'too_late', 409), ('TK020', 'seats_not_together', 409), ('22023', 'bad_argument', 400)$$,
 	'every code with its name and HTTP status');
-SELECT is((SELECT count(DISTINCT sqlstate) FROM ticket.error_codes), 20::bigint, 'each SQLSTATE once');
-SELECT is((SELECT count(DISTINCT name) FROM ticket.error_codes), 20::bigint, 'each name once');
+SELECT is((SELECT count(DISTINCT sqlstate) FROM ticket.error_codes), 21::bigint, 'each SQLSTATE once');
+SELECT is((SELECT count(DISTINCT name) FROM ticket.error_codes), 21::bigint, 'each name once');
 SELECT is((SELECT string_agg(sqlstate, ' ') FROM ticket.error_codes WHERE meaning IS NULL OR meaning !~ '^\w.*\.$' OR meaning ~ '\n'),
 	NULL, 'each meaning is a sentence');
 SELECT is((SELECT string_agg(sqlstate, ' ') FROM ticket.error_codes e WHERE NOT EXISTS (
@@ -54,6 +54,7 @@ SELECT count(ticket.ticket_enqueue(:live, 'errors')) AS n \gset
 UPDATE ticket.queue SET mode = 'drain' WHERE queue_id = :drain;
 SELECT ticket.performance_create(ticket.concert_create('c'), ticket.venue_create('v'), '2100-01-01') AS narrow \gset
 SELECT ticket.section_create(:narrow, 'one a row', 1, 2, 1) AS s \gset
+SELECT ticket.user_block('errors-blocked', 'test') AS blocked \gset
 CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, sqlstate text, call text);
 INSERT INTO call (sqlstate, call) VALUES
 	('TK001', 'SELECT ticket.ticket_status(gen_random_uuid())'),
@@ -74,6 +75,7 @@ INSERT INTO call (sqlstate, call) VALUES
 	('TK012', format('SELECT ticket.seat_hold(%s, $${2}$$, $$errors$$) FROM set_config($$ticket.clock_offset$$, $$200d$$, true)', :p)),
 	('TK013', 'SELECT ticket.point_balance($$errors$$) FROM set_config($$ticket.user_claim$$, $$no.claim$$, true)'),
 	('TK017', 'SELECT ticket.schedule_jobs()'),
+	('TK018', 'SELECT ticket.ticket_enqueue(1, $$errors-blocked$$)'),
 	('TK019', format('SELECT ticket.reservation_cancel(%s, $$errors$$) FROM set_config($$ticket.clock_offset$$, $$200d$$, true)', :paid)),
 	('TK020', format('SELECT ticket.seat_hold_best(%s, 2, $$errors$$)', :narrow)),
 	('22023', 'SELECT ticket.point_charge($$errors$$, 0)'),

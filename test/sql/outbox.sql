@@ -129,6 +129,8 @@ BEGIN
 	PERFORM set_config('ticket.clock_offset', '6min', true);
 	PERFORM seat_hold_expire();
 	PERFORM set_config('ticket.clock_offset', '0', true);
+	PERFORM point_charge('outbox-leaves', 100);
+	PERFORM user_withdraw('outbox-leaves');
 	PERFORM performance_withdraw(p, 'outbox-each');
 	PERFORM concert_withdraw((SELECT concert_id FROM performance WHERE performance_id = p), 'outbox-each');
 END $$;
