@@ -74,6 +74,9 @@ BEGIN
 		(15, 'nothing is orphaned'),
 		(16, 'sales and providers have what the books say'),
 		(17, 'a payment under way is known to its reservation'),
+		(20, 'a section has the seats it says'),
+		(21, 'performances fit their concert'),
+		(22, 'nothing is left of what was cancelled'),
 		(40, 'events are as documented')
 	), violation (ord, what) AS (
 		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
@@ -194,6 +197,27 @@ BEGIN
 			FULL JOIN (SELECT * FROM ticket.reservation WHERE pending_payment IS NOT NULL) r
 			ON r.pending_payment = p.payment_id AND r.reservation_id = p.reservation_id
 		WHERE p.payment_id IS NULL OR r.reservation_id IS NULL
+		UNION ALL
+		SELECT 20, format('section %s has %s seats from %s to %s in %s rows of up to %s; it says %s from %s, %s, %s', s.section_id,
+			coalesce(e.n, 0), e.first, e.last, e.rows, e.width, s.seat_count, s.first_seat_id, s.row_count, s.seats_per_row)
+		FROM ticket.section s LEFT JOIN (
+			SELECT section_id, performance_id, count(*) AS n, min(seat_id) AS first, max(seat_id) AS last, max(row_no) AS rows, max(seat_no) AS width,
+				least(min(row_no), min(seat_no)) AS least
+			FROM ticket.seat GROUP BY section_id, performance_id) e ON e.section_id = s.section_id AND e.performance_id = s.performance_id
+		WHERE (e.n, e.first, e.last) IS DISTINCT FROM (s.seat_count::bigint, s.first_seat_id, s.first_seat_id + s.seat_count - 1)
+			OR e.rows > s.row_count OR e.width > s.seats_per_row OR e.least < 1
+		UNION ALL
+		SELECT 21, format('performance %s is %s at %s; concert %s is from %s to %s, withdrawn at %s', p.performance_id, p.status, p.starts_at,
+			c.concert_id, c.starts_at, c.ends_at, c.withdrawn_at)
+		FROM ticket.performance p JOIN ticket.concert c ON c.concert_id = p.concert_id
+		WHERE p.status = 'scheduled' AND (p.starts_at < c.starts_at OR p.starts_at > c.ends_at OR c.withdrawn_at IS NOT NULL)
+		UNION ALL
+		SELECT 22, format('performance %s is %s, its cancellation finished at %s, %s seats are not blocked', p.performance_id, p.status,
+			c.finished_at, coalesce(e.n, 0))
+		FROM ticket.performance p FULL JOIN ticket.performance_cancellation c ON c.performance_id = p.performance_id
+			LEFT JOIN (SELECT performance_id, count(*) AS n FROM ticket.seat WHERE status <> 'blocked' GROUP BY performance_id) e
+			ON e.performance_id = p.performance_id
+		WHERE (p.status = 'cancelled') IS DISTINCT FROM (c.performance_id IS NOT NULL) OR (c.finished_at IS NOT NULL AND e.n > 0)
 		UNION ALL
 		SELECT 40, format('event %s: %s %s', o.id, o.type, o.payload)
 		FROM ticket.outbox o LEFT JOIN (

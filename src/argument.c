@@ -105,26 +105,35 @@ arg_user(FunctionCallInfo fcinfo, int argno)
 	return user;
 }
 
+/*
+ * Who it is that does something: the authenticated user, where there is one,
+ * else the name given, else the database role.
+ */
+text *
+arg_actor(FunctionCallInfo fcinfo, int argno)
+{
+	bool claimed =
+		ticket_user_claim != NULL && *ticket_user_claim != '\0' && claimed_user() != NULL;
+
+	if (claimed || !PG_ARGISNULL(argno))
+		return arg_user(fcinfo, argno);
+	/* The role the session is in, also inside a function of another owner. */
+	return cstring_to_text(GetUserNameFromId(GetOuterUserId(), false));
+}
+
 PG_FUNCTION_INFO_V1(ticket_actor);
 
 /*
  * actor(actor text) -> text
  *
- * Who it is that does something: the authenticated user, where there is one,
- * else the name given, else the database role.
+ * arg_actor() for SQL.
  *
  * Errors: 22023, TK013.  Locks: none.
  */
 Datum
 ticket_actor(PG_FUNCTION_ARGS)
 {
-	bool claimed =
-		ticket_user_claim != NULL && *ticket_user_claim != '\0' && claimed_user() != NULL;
-
-	if (claimed || !PG_ARGISNULL(0))
-		PG_RETURN_TEXT_P(arg_user(fcinfo, 0));
-	/* The role the session is in, also inside a function of another owner. */
-	PG_RETURN_TEXT_P(cstring_to_text(GetUserNameFromId(GetOuterUserId(), false)));
+	PG_RETURN_TEXT_P(arg_actor(fcinfo, 0));
 }
 
 PG_FUNCTION_INFO_V1(ticket_check_user);

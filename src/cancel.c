@@ -237,6 +237,44 @@ cancel_paid(Cancellation *c)
 	return c->n_stay == 0 ? "cancelled" : "paid";
 }
 
+static SavedPlan try_lock_reservation = {
+	"SELECT status, expires_at, seat_ids, prices, performance_id, user_id FROM ticket.reservation"
+	" WHERE reservation_id" EQ "$1 FOR NO KEY UPDATE SKIP LOCKED",
+	1,
+	{INT8OID},
+};
+
+/*
+ * For a performance that does not take place: ends a reservation whoever's it
+ * is; what was paid goes back in full, whatever the policy says.  Nothing
+ * happens when another session has its row.  Runs as the owner, connected to SPI.
+ */
+ReservationUndo
+reservation_undo(int64 reservation_id, int64 *refunded)
+{
+	Cancellation c = {.reservation_id = reservation_id};
+	Datum args[1] = {Int64GetDatum(reservation_id)};
+	bool isnull;
+
+	if (plan_run(&try_lock_reservation, args, NULL) == 0)
+		return UNDO_BUSY;
+	c.now = clock_now();
+	if (result_equals(0, 1, "held"))
+	{
+		hold_end(reservation_id, result_int64(0, 2) <= c.now, c.now);
+		return UNDO_HELD;
+	}
+	if (!result_equals(0, 1, "paid"))
+		return UNDO_ENDED;
+	c.performance_id = result_int64(0, 5);
+	c.user = DatumGetTextPCopy(result_datum(0, 6, &isnull));
+	split_reservation(&c);
+	cancel_write(&c);
+	ForceSyncCommit();
+	*refunded = c.price;
+	return UNDO_PAID;
+}
+
 /* Gives back what was only held. */
 static const char *
 cancel_held(const Cancellation *c)

@@ -15,6 +15,17 @@ extern Datum ledger_sales(int64 performance_id);
 extern SavedPlan account_open;
 extern SavedPlan account_balance;
 
+/* cancel.c: what reservation_undo() found and did */
+typedef enum ReservationUndo
+{
+	UNDO_BUSY, /* another session has it */
+	UNDO_ENDED, /* it had ended before */
+	UNDO_HELD,
+	UNDO_PAID
+} ReservationUndo;
+
+extern ReservationUndo reservation_undo(int64 reservation_id, int64 *refunded);
+
 /* payment.c */
 extern void ticket_finished(int64 queue_id, int64 place);
 

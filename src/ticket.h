@@ -71,6 +71,7 @@ extern const char *ticket_error_sqlstate(TicketError code, const char **name);
 #define MAX_SEATS 1000
 
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);
+extern text *arg_actor(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);
 extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int64 arg_amount(FunctionCallInfo fcinfo, int argno, const char *name);

@@ -61,7 +61,7 @@ typedef struct WriteState
 	bool insert_directly;
 	bool update_directly;
 	AttrNumber final_column; /* not NULL: the row is final; 0: no such column */
-	Bitmapset *foreign; /* columns of foreign keys */
+	Bitmapset *guarded; /* columns of foreign keys and of UPDATE OF triggers of ours */
 	int n_indexes;
 	WriteIndex *index; /* the one of row_insert_unless first */
 	int n_checks;
@@ -89,9 +89,9 @@ write_init(void)
 /* ---------- what is known of a table ---------- */
 
 /*
- * Our own statement triggers know of what we write by other ways, and
- * final_state only looks at rows that have ended.  Any other trigger is for
- * the executor to run.
+ * Our own statement triggers know of what we write by other ways,
+ * final_state only looks at rows that have ended, and an UPDATE OF only at
+ * updates of its columns.  Any other trigger is for the executor to run.
  */
 static void
 read_triggers(WriteState *state, Relation relation)
@@ -109,6 +109,12 @@ read_triggers(WriteState *state, Relation relation)
 		if (ours && strcmp(get_func_name(trigger->tgfoid), "final_state") == 0)
 		{
 			state->final_column = get_attnum(state->table, "ended_at");
+			continue;
+		}
+		if (ours && !TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgnattr > 0)
+		{
+			for (int j = 0; j < trigger->tgnattr; j++)
+				state->guarded = bms_add_member(state->guarded, trigger->tgattr[j]);
 			continue;
 		}
 		if (TRIGGER_FOR_INSERT(trigger->tgtype))
@@ -129,7 +135,7 @@ read_foreign_keys(WriteState *state, Relation relation)
 		ForeignKeyCacheInfo *key = lfirst_node(ForeignKeyCacheInfo, cell);
 
 		for (int i = 0; i < key->nkeys; i++)
-			state->foreign = bms_add_member(state->foreign, key->conkey[i]);
+			state->guarded = bms_add_member(state->guarded, key->conkey[i]);
 	}
 }
 
@@ -204,7 +210,7 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 		!relation->rd_rel->relhasrules && !relation->rd_rel->relforcerowsecurity &&
 		!relation->rd_rel->relispartition;
 	state->final_column = 0;
-	state->foreign = NULL;
+	state->guarded = NULL;
 	state->n_indexes = state->n_checks = 0;
 	read_triggers(state, relation);
 	read_foreign_keys(state, relation);
@@ -555,7 +561,7 @@ can_update_directly(WriteState *state, Relation relation, HeapTuple old, const b
 		!heap_attisnull(old, state->final_column, RelationGetDescr(relation)))
 		return false;
 	for (int i = 0; i < n_columns; i++)
-		if (replace[i] && bms_is_member(i + 1, state->foreign))
+		if (replace[i] && bms_is_member(i + 1, state->guarded))
 			return false;
 	return true;
 }

@@ -131,6 +131,7 @@ BEGIN
 	PERFORM set_config('ticket.clock_offset', '0', true);
 	PERFORM point_charge('outbox-leaves', 100);
 	PERFORM user_withdraw('outbox-leaves');
+	PERFORM performance_move(p, clock() + interval '1 year', sale_opens_at => clock(), sale_closes_at => clock() + interval '1 day');
 	PERFORM performance_withdraw(p, 'outbox-each');
 	PERFORM concert_withdraw((SELECT concert_id FROM performance WHERE performance_id = p), 'outbox-each');
 END $$;
@@ -142,6 +143,9 @@ SET LOCAL ticket.trace_id = 'outbox:each';
 SELECT count(pg_temp.one_of_each()) AS n \gset
 SELECT ticket_promote(:q) AS promoted \gset
 COMMIT;
+SET ticket.trace_id = 'outbox:each';
+CALL performance_cancel(pg_temp.sale(), 'outbox-each', 'outbox-each');
+RESET ticket.trace_id;
 SELECT is((SELECT string_agg(t.type, ', ') FROM event_types t WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.type = t.type)), NULL,
 	'every type is written');
 SELECT is((SELECT string_agg(DISTINCT o.type, ', ') FROM outbox o WHERE NOT EXISTS (SELECT FROM event_types t WHERE o.type = t.type)), NULL,

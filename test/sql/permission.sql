@@ -38,7 +38,8 @@ INSERT INTO may_execute VALUES
 	('venue_change', 'operator'), ('venue_withdraw', 'operator'), ('venue_section_create', 'operator'),
 	('venue_section_change', 'operator'), ('venue_section_delete', 'operator'), ('concert_change', 'operator'),
 	('concert_withdraw', 'operator'), ('performance_change', 'operator'), ('performance_withdraw', 'operator'),
-	('section_change', 'operator'), ('section_withdraw', 'operator'),
+	('section_change', 'operator'), ('section_withdraw', 'operator'), ('seat_block', 'operator'), ('seat_unblock', 'operator'),
+	('performance_move', 'operator'), ('performance_cancel', 'operator'),
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');

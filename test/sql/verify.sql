@@ -55,7 +55,8 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
-	'a payment under way is known to its reservation', 'events are as documented'], 'every invariant is looked at');
+	'a payment under way is known to its reservation', 'a section has the seats it says', 'performances fit their concert',
+	'nothing is left of what was cancelled', 'events are as documented'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
 SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
@@ -80,7 +81,7 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'free', reservati
 	'a live reservation has all its seats: 1', 'held, but free');
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %1$s AND seat_id = 2;
 	UPDATE ticket.performance SET seat_count = 9 WHERE performance_id = %1$s$$, :p),
-	'a live reservation has all its seats: 1', 'sold, and not there');
+	'a live reservation has all its seats: 1, a section has the seats it says: 1', 'sold, and not there');
 SELECT pg_temp.breaks(format($$INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at)
 	SELECT performance_id, 'verify-b', seat_ids, prices, amount, status, created_at, expires_at
 	FROM ticket.reservation WHERE reservation_id = %s$$, :held),
@@ -88,7 +89,7 @@ SELECT pg_temp.breaks(format($$INSERT INTO ticket.reservation (performance_id, u
 SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET seat_count = seat_count - 1 WHERE performance_id = %s$$, :p),
 	'sold and held seats fit the house: 1', 'more seats than the house has');
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %s AND seat_id = 10$$, :p),
-	'sold and held seats fit the house: 1', 'fewer seats than the house has');
+	'sold and held seats fit the house: 1, a section has the seats it says: 1', 'fewer seats than the house has');
 SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET max_seats_per_user = 1 WHERE performance_id IN (%s, %s)$$, :p, :p2),
 	'users stay within their limit: 2', 'more seats than a user may have');
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET expires_at = ticket.clock() - interval '10 minutes' WHERE reservation_id = %1$s;
@@ -195,11 +196,41 @@ SELECT pg_temp.breaks($$INSERT INTO ticket.queue_entry (queue_id, place, user_id
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET performance_id = -1 WHERE reservation_id = %s$$, :released),
 	'nothing is orphaned: 1', 'a reservation without a performance');
 SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET section_id = (SELECT section_id FROM ticket.section WHERE performance_id = %s)
-	WHERE performance_id = %s AND seat_id = 10$$, :p2, :p), 'nothing is orphaned: 1', 'a seat of another performance''s section');
+	WHERE performance_id = %s AND seat_id = 10$$, :p2, :p), 'nothing is orphaned: 1, a section has the seats it says: 1',
+	'a seat of another performance''s section');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET reservation_id = -1 WHERE payment_id = %s$$, :refunded),
 	'nothing is orphaned: 1', 'a payment without a reservation');
 SELECT pg_temp.breaks($$INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, payment_id, created_at)
 	VALUES ('verify-a', 'payment', 'user:verify-a', 'sales:1', 0, 80, 80, -1, now())$$, 'nothing is orphaned: 1', 'a movement without a payment');
+
+-- ---------- catalogue ----------
+
+SELECT concert_id AS c FROM ticket.performance WHERE performance_id = :p \gset
+SELECT pg_temp.breaks(format($$UPDATE ticket.section SET %s WHERE performance_id = %s$$, change, :p), 'a section has the seats it says: 1', 'a section with another ' || change)
+FROM unnest('{seat_count = 9,row_count = 1,seats_per_row = 4,first_seat_id = 2}'::text[]) AS change
+WHERE change <> 'row_count = 1' AND change <> 'seats_per_row = 4'
+UNION ALL
+SELECT pg_temp.breaks(format($$ALTER TABLE ticket.section DROP CONSTRAINT section_seats; UPDATE ticket.section SET %s WHERE performance_id = %s$$, change, :p),
+	'a section has the seats it says: 1', 'a section with another ' || change)
+FROM unnest('{row_count = 1,seats_per_row = 4}'::text[]) AS change;
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET seat_id = 12 WHERE performance_id = %s AND seat_id = 10$$, :p),
+	'a section has the seats it says: 1', 'a seat_id left out');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET seat_no = 0 WHERE performance_id = %s AND seat_id = 10$$, :p),
+	'a section has the seats it says: 1', 'a seat without a number');
+SELECT pg_temp.breaks(format($$UPDATE ticket.concert SET ends_at = '2000-01-01' WHERE concert_id = %s$$, :c),
+	'performances fit their concert: 1', 'a concert that has ended before');
+SELECT pg_temp.breaks(format($$UPDATE ticket.concert SET withdrawn_at = now(), withdrawn_by = 'x' WHERE concert_id = %s$$, :c),
+	'performances fit their concert: 1', 'a date of a concert that was withdrawn');
+SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET status = 'cancelled', withdrawn_at = now(), withdrawn_by = 'x' WHERE performance_id = %s$$, :p),
+	'nothing is left of what was cancelled: 1', 'cancelled without a cancellation');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.performance_cancellation (performance_id, requested_at, requested_by) VALUES (%s, now(), 'x')$$, :p),
+	'nothing is left of what was cancelled: 1', 'a cancellation of what is not cancelled');
+SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET status = 'cancelled', withdrawn_at = now(), withdrawn_by = 'x' WHERE performance_id = %1$s;
+	INSERT INTO ticket.performance_cancellation (performance_id, requested_at, requested_by, finished_at) VALUES (%1$s, now(), 'x', now())$$, :p),
+	'nothing is left of what was cancelled: 1', 'seats left of what was cancelled');
+SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET status = 'cancelled', withdrawn_at = now(), withdrawn_by = 'x' WHERE performance_id = %1$s;
+	INSERT INTO ticket.performance_cancellation (performance_id, requested_at, requested_by) VALUES (%1$s, now(), 'x')$$, :p),
+	NULL, 'while it goes on there may be');
 
 -- ---------- what it says ----------
 
