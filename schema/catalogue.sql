@@ -377,9 +377,9 @@ BEGIN
 		SELECT s.*, (coalesce(prices -> s.name, prices -> s.grade) #>> '{}')::bigint AS price
 		FROM ticket.venue_section s WHERE s.venue_id = venue_id
 	), added AS (
-		INSERT INTO ticket.section (performance_id, name, grade, price, first_seat_id, row_count, seats_per_row, seat_count)
+		INSERT INTO ticket.section (performance_id, name, grade, price, first_seat_id, row_count, seats_per_row, seat_count, kind)
 		SELECT performance_id, c.name, c.grade, c.price,
-			1 + sum(c.seat_count) OVER (ORDER BY c.venue_section_id) - c.seat_count, c.row_count, c.seats_per_row, c.seat_count
+			1 + sum(c.seat_count) OVER (ORDER BY c.venue_section_id) - c.seat_count, c.row_count, c.seats_per_row, c.seat_count, c.kind
 		FROM chosen c WHERE c.price IS NOT NULL ORDER BY c.venue_section_id
 		RETURNING *
 	), seat AS (

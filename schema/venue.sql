@@ -141,6 +141,7 @@ CREATE TABLE ticket.venue_section (
 	seats_per_row		int NOT NULL CHECK (seats_per_row > 0),
 	seat_count			int NOT NULL,
 	plan				text NOT NULL,
+	kind				text NOT NULL DEFAULT 'seated' CONSTRAINT venue_section_kind CHECK (kind IN ('seated', 'standing')),
 	CONSTRAINT venue_section_name UNIQUE (venue_id, name),
 	CONSTRAINT venue_section_seats CHECK (seat_count BETWEEN 1 AND row_count::bigint * seats_per_row)
 );
@@ -154,6 +155,7 @@ COMMENT ON COLUMN ticket.venue_section.seats_per_row IS 'Highest number of a sea
 COMMENT ON COLUMN ticket.venue_section.seat_count IS 'Seats; fewer than rows times seats_per_row where there are gaps';
 COMMENT ON COLUMN ticket.venue_section.plan IS
 	'A line for each row, a character for each number: o a seat, a an accessible seat, - none';
+COMMENT ON COLUMN ticket.venue_section.kind IS 'seated, or standing: numbered places that seat_hold_best gives out in order';
 
 CREATE FUNCTION ticket.plan_seats(
 	plan text, OUT n int, OUT row_no int, OUT seat_no int, OUT accessible boolean
@@ -201,6 +203,7 @@ BEGIN
 	PERFORM ticket.check_argument(length(NEW.name) BETWEEN 1 AND 255, 'name must have 1 to 255 characters');
 	PERFORM ticket.check_argument(NEW.grade IS NULL OR length(NEW.grade) BETWEEN 1 AND 50,
 		'grade must have at most 50 characters');
+	PERFORM ticket.check_argument(NEW.kind IN ('seated', 'standing'), 'kind must be seated or standing');
 	PERFORM ticket.check_argument(NOT EXISTS (SELECT FROM ticket.venue_section s WHERE s.venue_id = NEW.venue_id
 		AND s.name = NEW.name AND s.venue_section_id <> NEW.venue_section_id),
 		format('venue %s already has a section of this name', NEW.venue_id));
@@ -235,7 +238,8 @@ CREATE FUNCTION ticket.venue_section_create(
 	grade text DEFAULT NULL,
 	row_count int DEFAULT NULL,
 	seats_per_row int DEFAULT NULL,
-	plan text DEFAULT NULL
+	plan text DEFAULT NULL,
+	kind text DEFAULT 'seated'
 ) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -243,12 +247,12 @@ DECLARE
 	id bigint;
 BEGIN
 	PERFORM ticket.venue_lock(venue_id);
-	INSERT INTO ticket.venue_section AS s (venue_id, name, grade, plan)
-	VALUES (venue_id, name, nullif(grade, ''), ticket.plan_picture(plan, row_count, seats_per_row))
+	INSERT INTO ticket.venue_section AS s (venue_id, name, grade, plan, kind)
+	VALUES (venue_id, name, nullif(grade, ''), ticket.plan_picture(plan, row_count, seats_per_row), kind)
 	RETURNING s.venue_section_id INTO id;
 	RETURN id;
 END $$;
-COMMENT ON FUNCTION ticket.venue_section_create(bigint, text, text, int, int, text) IS
+COMMENT ON FUNCTION ticket.venue_section_create(bigint, text, text, int, int, text, text) IS
 	'Adds a section to a venue''s seat plan: so many rows of so many seats, or a picture; returns venue_section_id';
 
 CREATE FUNCTION ticket.venue_section_change(
@@ -257,7 +261,8 @@ CREATE FUNCTION ticket.venue_section_change(
 	grade text DEFAULT NULL,
 	row_count int DEFAULT NULL,
 	seats_per_row int DEFAULT NULL,
-	plan text DEFAULT NULL
+	plan text DEFAULT NULL,
+	kind text DEFAULT NULL
 ) RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -269,11 +274,12 @@ BEGIN
 	PERFORM ticket.venue_lock(s.venue_id) FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;
 	UPDATE ticket.venue_section s SET name = coalesce(name, s.name),
 		grade = nullif(coalesce(grade, s.grade), ''),
-		plan = coalesce(picture, s.plan)
+		plan = coalesce(picture, s.plan),
+		kind = coalesce(kind, s.kind)
 	WHERE s.venue_section_id = venue_section_id;
 	PERFORM ticket.check_found(FOUND, format('there is no section %s in any plan', venue_section_id));
 END $$;
-COMMENT ON FUNCTION ticket.venue_section_change(bigint, text, text, int, int, text) IS
+COMMENT ON FUNCTION ticket.venue_section_change(bigint, text, text, int, int, text, text) IS
 	'Changes what is given of a section of a seat plan; performances made from it stay as they are';
 
 CREATE FUNCTION ticket.venue_section_delete(venue_section_id bigint) RETURNS boolean

@@ -111,23 +111,23 @@ SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p1, '{7}',
 
 SELECT venue_section_create(:v, 'Stalls', 'VIP', 2, 3) AS vs1,
 	venue_section_create(:v, 'Balcony', 'S', plan => E'\r\n' || E'aa--oo\r\n' || E'------\r\n' || E'oooo\r\n') AS vs2,
-	venue_section_create(:v, 'Boxes', row_count => 1, seats_per_row => 2) AS vs3,
+	venue_section_create(:v, 'Boxes', row_count => 1, seats_per_row => 2, kind => 'standing') AS vs3,
 	concert_create('Plans') AS c \gset
 SELECT is((SELECT string_agg(format('%s %s %s %s %s %s', name, grade, row_count, seats_per_row, seat_count, replace(plan, chr(10), '|')), ', ' ORDER BY venue_section_id)
 	FROM venue_section WHERE venue_id = :v), 'Stalls VIP 2 3 6 ooo|ooo, Balcony S 3 6 8 aa--oo|------|oooo, Boxes  1 2 2 oo', 'a seat plan');
 SELECT performance_create(:c, :v, '2100-01-01', prices => '{"VIP": 300, "S": 100, "Boxes": 1000000000000}') AS p,
 	performance_create(:c, :v, '2100-01-02', prices => '{"VIP": 0, "S": 100, "Balcony": 70, "Boxes": null}') AS p2 \gset
-SELECT is((SELECT string_agg(format('%s %s %s %s+%s %sx%s', name, grade, price, first_seat_id, seat_count, row_count, seats_per_row), ', ' ORDER BY section_id)
-	FROM section WHERE performance_id = :p), 'Stalls VIP 300 1+6 2x3, Balcony S 100 7+8 3x6, Boxes  1000000000000 15+2 1x2', 'copied into a performance');
+SELECT is((SELECT string_agg(format('%s %s %s %s+%s %sx%s %s', name, grade, price, first_seat_id, seat_count, row_count, seats_per_row, kind), ', ' ORDER BY section_id)
+	FROM section WHERE performance_id = :p), 'Stalls VIP 300 1+6 2x3 seated, Balcony S 100 7+8 3x6 seated, Boxes  1000000000000 15+2 1x2 standing', 'copied into a performance');
 SELECT is((SELECT string_agg(format('%s:%s/%s%s', seat_id, row_no, seat_no, CASE WHEN accessible THEN '*' END), ' ' ORDER BY seat_id)
 	FROM seat WHERE performance_id = :p), '1:1/1 2:1/2 3:1/3 4:2/1 5:2/2 6:2/3 7:1/1* 8:1/2* 9:1/5 10:1/6 11:3/1 12:3/2 13:3/3 14:3/4 15:1/1 16:1/2', 'with its seats');
 SELECT is((SELECT string_agg(format('%s %s %s+%s', name, price, first_seat_id, seat_count), ', ' ORDER BY section_id)
 	FROM section WHERE performance_id = :p2), 'Stalls 0 1+6, Balcony 70 7+8', 'a section''s own price goes before its grade''s, null leaves it out');
 SELECT is((SELECT array_agg(seat_count ORDER BY performance_id) FROM performance WHERE concert_id = :c), '{16,14}', 'seats are counted');
 SELECT count(venue_section_change(:vs2, 'Gallery', '', plan => 'ooo')) AS n, count(venue_section_change(:vs1, grade => 'R')) AS m,
-	count(venue_section_change(:vs3, row_count => 2, seats_per_row => 1)) AS k \gset
-SELECT is((SELECT string_agg(format('%s %s %s', name, grade, replace(plan, chr(10), '|')), ', ' ORDER BY venue_section_id)
-	FROM venue_section WHERE venue_id = :v), 'Stalls R ooo|ooo, Gallery  ooo, Boxes  o|o', 'the plan changed');
+	count(venue_section_change(:vs3, row_count => 2, seats_per_row => 1, kind => 'seated')) AS k \gset
+SELECT is((SELECT string_agg(format('%s %s %s %s', name, grade, replace(plan, chr(10), '|'), kind), ', ' ORDER BY venue_section_id)
+	FROM venue_section WHERE venue_id = :v), 'Stalls R ooo|ooo seated, Gallery  ooo seated, Boxes  o|o seated', 'the plan changed');
 SELECT is(venue_section_delete(:vs3), true, 'and one section is gone');
 SELECT is(venue_section_delete(:vs3), false, 'once');
 SELECT is((SELECT string_agg(name || ' ' || seat_count, ', ' ORDER BY section_id) FROM section WHERE performance_id = :p), 'Stalls 6, Balcony 8, Boxes 2',
@@ -186,6 +186,7 @@ FROM (VALUES
 	('SELECT ticket.venue_section_create(%s, $$C$$, NULL, 1, 1)', 'TK005', '{0,-1,9223372036854775807}'),
 	('SELECT ticket.venue_section_create(%3$s, %1$s, NULL, 1, 1)', '22023', ARRAY['NULL', $$''$$, $$'A'$$, $$repeat('x', 256)$$]),
 	('SELECT ticket.venue_section_create(%3$s, $$C$$, %1$s, 1, 1)', '22023', ARRAY[$$repeat('x', 51)$$]),
+	('SELECT ticket.venue_section_create(%3$s, $$C$$, NULL, 1, 1, kind => %1$s)', '22023', ARRAY['NULL', $$'sitting'$$]),
 	('SELECT ticket.venue_section_create(%3$s, $$C$$, NULL, %1$s)', '22023', '{"NULL, 1","1, NULL","NULL, NULL","0, 1","1, 0","-1, -1","1000001, 1","1000, 1001","2147483647, 2147483647"}'),
 	('SELECT ticket.venue_section_create(%3$s, $$C$$, NULL, %1$s)', '22023', ARRAY[$$1, 1, 'o'$$, $$NULL, 1, 'o'$$, $$plan => ''$$, $$plan => '--'$$,
 		$$plan => 'oxo'$$, $$plan => 'OO'$$, $$plan => 'o o'$$, $$plan => E'oo\n\noo'$$, $$plan => 'ö'$$, $$plan => repeat('o', 1000001)$$, $$plan => repeat('o-', 1000001)$$]),
