@@ -48,6 +48,14 @@ $node->safe_psql(
 	SELECT ticket.pay_reservation($cancelled, 'd');
 	SELECT ticket.reservation_cancel($cancelled, 'd');
 	SELECT ticket.outbox_fetch(2)));
+# A plan, a date made from it that was cancelled, a concert that was withdrawn
+$node->safe_psql(
+	'sale', q(
+	SELECT ticket.venue_section_create(1, 'pit', 'S', plan => 'oo-a');
+	SELECT ticket.performance_create(1, 1, now() + '20 days', prices => '{"S": 5}') AS p \\gset
+	SELECT ticket.concert_create('off', starts_at => now(), ends_at => now() + '1 year') AS c \\gset
+	SELECT count(ticket.performance_create(:c, 1, now() + '10 days')), ticket.concert_withdraw(:c), ticket.venue_withdraw(ticket.venue_create('gone'));
+	CALL ticket.performance_cancel(:p, 'rain')));
 
 my $states = $node->safe_psql(
 	'sale', q(
@@ -81,7 +89,7 @@ sub contents
 my $rows = contents($node, 'sale');
 my $answers = snapshot($node, 'sale', @tokens);
 like($rows, qr/^ticket\.$_: [1-9]/m, "$_ has something to compare")
-  for qw(venue concert performance section seat queue queue_entry reservation account payment refund cancel_policy ledger outbox);
+  for qw(venue venue_section concert performance performance_cancellation section seat queue queue_entry reservation account payment refund cancel_policy ledger outbox);
 
 sub same
 {
@@ -118,7 +126,7 @@ sub goes_on
 			JOIN ticket.ledger l USING (payment_id) WHERE r.reservation_id = $hold;
 		SELECT bool_and(id > '$newest') FROM ticket.outbox WHERE payload->>'payment_id' =
 			(SELECT payment_id::text FROM ticket.payment WHERE reservation_id = $hold);));
-	is($out, "captured|200|800\nfinished\nt\n1000|800\nwaiting\nheld\n3|2|2\n2\n2\n1\nt", "$name: the sale goes on");
+	is($out, "captured|200|800\nfinished\nt\n1000|800\nwaiting\nheld\n3|3|3\n4\n3\n1\nt", "$name: the sale goes on");
 	refused($server, $database, "SELECT ticket.seat_hold(1, '{1}', 'e', '$tokens[4]')",
 		'TK006', "$name: what is sold stays sold");
 	is($server->safe_psql($database, 'SELECT id FROM ticket.outbox_fetch(1)'),
