@@ -129,6 +129,11 @@ CREATE TRIGGER catalogue_follow AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON 
 
 /* ---------- what may be in them ---------- */
 
+CREATE FUNCTION ticket.check_performances(concert_id bigint) RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_check_performances';
+COMMENT ON FUNCTION ticket.check_performances(bigint) IS
+	'Raises 40001 when a transaction does not see all performances of a concert as they are now';
+
 CREATE FUNCTION ticket.concert_check() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -151,6 +156,7 @@ BEGIN
 	PERFORM ticket.check_argument(NEW.starts_at IS NULL OR NEW.ends_at IS NULL OR NEW.starts_at <= NEW.ends_at,
 		'ends_at must not be before starts_at');
 	IF TG_OP = 'UPDATE' AND (NEW.starts_at, NEW.ends_at) IS DISTINCT FROM (OLD.starts_at, OLD.ends_at) THEN
+		PERFORM ticket.check_performances(NEW.concert_id);
 		SELECT p.starts_at INTO outside FROM ticket.performance p
 		WHERE p.concert_id = NEW.concert_id AND p.status = 'scheduled'
 			AND (p.starts_at < NEW.starts_at OR p.starts_at > NEW.ends_at) LIMIT 1;
@@ -292,6 +298,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
+	PERFORM ticket.check_performances(concert_id);
 	UPDATE ticket.performance p SET status = 'withdrawn', withdrawn_at = now, withdrawn_by = who
 	WHERE p.concert_id = concert_id AND p.status = 'scheduled';
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)

@@ -29,6 +29,7 @@
 PG_FUNCTION_INFO_V1(ticket_seat_block);
 PG_FUNCTION_INFO_V1(ticket_seat_unblock);
 PG_FUNCTION_INFO_V1(ticket_performance_cancel);
+PG_FUNCTION_INFO_V1(ticket_check_performances);
 
 /* Seats named in the DETAIL of a refusal, at most. */
 #define MAX_SEATS_NAMED 20
@@ -559,5 +560,45 @@ ticket_performance_cancel(PG_FUNCTION_ARGS)
 	SPI_commit();
 	cancel_rounds(performance_id);
 	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ---------- the whole of a concert ---------- */
+
+static SavedPlan concert_performances = {
+	"SELECT pg_catalog.array_agg(performance_id::pg_catalog.text OPERATOR(pg_catalog.||) ' '"
+	" OPERATOR(pg_catalog.||) starts_at::pg_catalog.text ORDER BY performance_id)::pg_catalog.text"
+	" FROM ticket.performance WHERE concert_id" EQ "$1",
+	1,
+	{INT8OID},
+};
+
+/*
+ * check_performances(concert_id bigint) -> void
+ *
+ * For one who has locked a concert and goes by all its performances: under
+ * REPEATABLE READ the transaction must see those there are.
+ *
+ * Errors: 40001.  Locks: none.
+ */
+Datum
+ticket_check_performances(PG_FUNCTION_ARGS)
+{
+	Datum args[1] = {Int64GetDatum(arg_id(fcinfo, 0, "concert_id"))};
+	OwnerContext owner;
+
+	if (IsolationUsesXactSnapshot())
+	{
+		const char *seen;
+
+		owner_begin(&owner);
+		plan_run(&concert_performances, args, NULL);
+		seen = result_isnull(0, 1) ? "" :
+									 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		plan_read_latest(&concert_performances, args, NULL);
+		if (result_isnull(0, 1) ? *seen != '\0' : !result_equals(0, 1, seen))
+			snapshot_is_old();
+		owner_end(&owner);
+	}
 	PG_RETURN_VOID();
 }
