@@ -198,21 +198,32 @@ load_entries(Relation relation, Snapshot snapshot)
 					 "the tickets in ticket.queue_entry do not fit into shared memory");
 }
 
+/*
+ * Reads the tables, unless another did meanwhile.  Their locks come before the
+ * loader's: whoever holds up the SHARE lock, having written by hand, may be
+ * about to come here himself.
+ */
 static void
 load_database(bool stale)
 {
 	LOCKMODE mode = stale ? ShareLock : AccessShareLock;
 	Relation queue = table_open(relation_oid(REL_QUEUE), mode);
 	Relation entry = table_open(relation_oid(REL_QUEUE_ENTRY), mode);
-	uint64 changes = database_begin_load();
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool stale_now;
 
-	database_clear(MyDatabaseId, false);
-	load_queues(queue, snapshot);
-	load_entries(entry, snapshot);
-	database_end_load(changes);
+	class_lock(LOCK_CLASS_LOAD, 0, 0, false, true);
+	if ((!database_loaded(&stale_now) || stale_now) && (stale || !stale_now))
+	{
+		uint64 changes = database_begin_load();
+		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	UnregisterSnapshot(snapshot);
+		database_clear(MyDatabaseId, false);
+		load_queues(queue, snapshot);
+		load_entries(entry, snapshot);
+		database_end_load(changes);
+		UnregisterSnapshot(snapshot);
+	}
+	class_unlock(LOCK_CLASS_LOAD, 0, 0, false);
 	table_close(entry, mode);
 	table_close(queue, mode);
 }
@@ -237,13 +248,11 @@ queues_ready(void)
 	bool stale;
 
 	memory_require();
-	if (database_loaded(&stale) && (!stale || pending_any()))
-		return;
-	refuse_standby();
-	class_lock(LOCK_CLASS_LOAD, 0, 0, false, true);
-	if (!database_loaded(&stale) || stale)
+	while (!database_loaded(&stale) || (stale && !pending_any()))
+	{
+		refuse_standby();
 		load_database(stale);
-	class_unlock(LOCK_CLASS_LOAD, 0, 0, false);
+	}
 }
 
 /* ---------- following changes made by hand ---------- */

@@ -1,11 +1,15 @@
 # Everything is keyed by database, in shared memory, too: databases with the same
 # ids don't see each other, what is dropped gives its memory back, and where
 # memory is full only the newcomer is refused.
+#
+# DROPS in the environment changes how often databases and the extension are
+# dropped in mid-flight (default 100 each).
 
 use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run ();
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -14,8 +18,10 @@ use Test::More;
 
 use constant MAX_WAITING => 60;
 
+my $drops = $ENV{DROPS} // 100;
+
 my $node = sale_node('main',
-	conf => "ticket.max_queues = 4\nticket.max_waiting = @{[ MAX_WAITING ]}");
+	conf => "ticket.max_queues = 4\nticket.max_waiting = @{[ MAX_WAITING ]}\ndeadlock_timeout = 50ms");
 $node->start;
 
 # --- two databases with the same ids
@@ -74,13 +80,13 @@ sub rounds
 }
 
 $node->safe_psql('postgres', 'CREATE DATABASE changing');
-rounds('DROP DATABASE', 50, "
+rounds('DROP DATABASE', 10, "
 	CREATE DATABASE d%d;
 	\\c d%d
 	$fill
 	\\c postgres
 	DROP DATABASE d%d;", $filled);
-rounds('DROP EXTENSION', 50, "\\c changing\n$fill DROP EXTENSION ticket;", $filled);
+rounds('DROP EXTENSION', 10, "\\c changing\n$fill DROP EXTENSION ticket;", $filled);
 rounds('DROP EXTENSION CASCADE in the transaction that made it', 10,
 	"\\c changing\nBEGIN; $fill DROP EXTENSION ticket CASCADE; COMMIT;", $filled);
 rounds('CREATE EXTENSION rolled back', 10, "\\c changing\nBEGIN; $fill ROLLBACK;", $filled);
@@ -99,6 +105,88 @@ rounds('DROP DATABASE from under a runner', 10, "
 	END\$\$;
 	\\c postgres
 	DROP DATABASE r%d WITH (FORCE);", '1');
+
+# --- in mid-flight
+
+# Fans, promoters and operators go on until what they work on is gone, and come
+# back as soon as it is there again.
+my $turmoil = PostgreSQL::Test::Utils::tempdir;
+append_to_file("$turmoil/script", q(
+	SELECT count(t) FROM generate_series(1, 5) i, ticket.ticket_enqueue(1, 'u' || random()) t;
+	BEGIN;
+	SELECT ticket.ticket_leave(t.token) FROM ticket.ticket_enqueue(1, 'a') t;
+	SAVEPOINT s;
+	SELECT count(t) FROM generate_series(1, 5) i, ticket.ticket_enqueue(1, 'v' || random()) t;
+	ROLLBACK TO s;
+	SELECT ticket.ticket_promote(1);
+	COMMIT;
+	BEGIN;
+	UPDATE ticket.queue SET capacity = 1 + capacity % 10;
+	SELECT ticket.ticket_status(t.token) FROM ticket.ticket_enqueue(1, 'b') t;
+	ROLLBACK;
+	UPDATE ticket.queue SET capacity = 1 + capacity % 10;
+	UPDATE ticket.queue_entry SET status = 'left', ended_at = now() WHERE place % 3 = 0 AND ended_at IS NULL;
+	SELECT ticket.tick();
+	SELECT * FROM ticket.queue_stats;
+) x 50);
+
+sub turmoil
+{
+	my ($database) = @_;
+	my $connstr = $node->connstr($database);
+	return map {
+		IPC::Run::start([ 'sh', '-c', "until [ -e $turmoil/stop.$database ]; do
+				psql -Xq -d \"$connstr\" -f $turmoil/script || sleep 0.01; done" ],
+			'>', '/dev/null', '2>&1')
+	} 1 .. 3;
+}
+
+# Drops what they work on again and again; memory must be as before each time.
+sub dropped_under_them
+{
+	my ($database, $times, $create, $drop) = @_;
+	my $usage = 'SELECT queues, places, pages FROM ticket.memory_stats;';
+	my $before = $node->safe_psql('two', $usage);
+	my $places = (split /\|/, $before)[1];
+	my @clients = turmoil($database);
+	my ($state, $out, $error) = outcome($node, 'two', 'SET statement_timeout = 180000;' . qq(
+		$create
+		\\c two
+		DO \$\$BEGIN
+			WHILE (SELECT places < $places + 3 FROM ticket.memory_stats)
+			LOOP PERFORM pg_sleep(0.001); END LOOP;
+		END\$\$;
+		$drop
+		\\c two
+		$usage) x $times);
+
+	append_to_file("$turmoil/stop.$database", '');
+	$_->finish for @clients;
+	is($state, '00000', "$database is dropped from under its fans, $times times") or diag $error;
+	is($out, join("\n", ($before) x $times), "$database: memory is as before each time");
+	return;
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE template_of_d');
+$node->safe_psql('template_of_d', q(CREATE EXTENSION ticket; SELECT ticket.queue_create('a', capacity => 3)));
+dropped_under_them('d', $drops, 'CREATE DATABASE d TEMPLATE template_of_d;', 'DROP DATABASE d WITH (FORCE);');
+$node->safe_psql('postgres', 'DROP DATABASE template_of_d');
+# Where it meets them in a deadlock, one of both has to give way.
+dropped_under_them('changing', $drops, q(
+		\c changing
+		CREATE EXTENSION ticket;
+		SELECT queue FROM (SELECT ticket.queue_create('a', capacity => 3)) q (queue) WHERE queue <> 1;), q(
+		\c changing
+		DO $$BEGIN
+			LOOP
+				BEGIN
+					DROP EXTENSION ticket;
+					RETURN;
+				EXCEPTION WHEN deadlock_detected THEN
+					NULL;
+				END;
+			END LOOP;
+		END$$;));
 
 is(snapshot($node, 'two', @{ $tokens{two} }), $kept, 'two stood still all that time');
 verified($node, 'two', 'two');

@@ -565,6 +565,189 @@ test_in_flight(void)
 	result("places taken and never set");
 }
 
+/* As memory.c applies a change that brings a place to a state. */
+static void
+set_unless_ended(Model *m, int64_t place, ModelState state, bool ended)
+{
+	expect(line_ended_early(m->line, pool, place) == ended, "place %" PRId64 ": ended early is %d",
+		   place, !ended);
+	if (line_ended_early(m->line, pool, place))
+		drop(m, place);
+	else
+		set(m, place, state);
+}
+
+static void
+end(Model *m, int64_t place, LineState expected)
+{
+	bool in_step = m->state[place] == (expected == LINE_WAITING ? WAITING : ACTIVE);
+	bool dropped = !in_step;
+	uint32_t page = line_end(m->line, pool, place, expected, &dropped);
+
+	expect(dropped == in_step, "place %" PRId64 ": dropped is %d", place, dropped);
+	expect(page == LINE_NO_PAGE || in_step, "place %" PRId64 ": its page went too early", place);
+	m->state[place] = in_step ? DROPPED : FLYING;
+	give_page(page);
+}
+
+/*
+ * Ends that are told in step and too early.  What happens to a place, letter
+ * by letter: Join, Admit (straight in), Promote, Leave (it waited), End (it was
+ * active).
+ */
+static void
+test_ended_early(void)
+{
+	static const char *const stories[] = {"JL", "LJ", "JPE", "JEP", "AE", "EA", "J", "JP", "A"};
+	static const char *story[MAX_PLACE + 1];
+	static bool ended[MAX_PLACE + 1];
+	Model *m = &model[0];
+	const int64_t n_places = 5 * LINE_PAGE_PLACES;
+	int64_t left = n_places;
+	int n = 0;
+
+	start();
+	memset(ended, 0, sizeof(ended));
+	for (int64_t place = 1; place <= n_places; place++)
+	{
+		take(m, place);
+		story[place] = stories[random_below(sizeof(stories) / sizeof(stories[0]))];
+		expect(!line_ended_early(m->line, pool, place), "place %" PRId64 " is new and has ended",
+			   place);
+	}
+	while (left > 0)
+	{
+		int64_t place = 1 + random_below(n_places);
+
+		/* Not only at random, or the last ones would take for ever. */
+		while (*story[place] == '\0')
+			place = place % n_places + 1;
+		switch (*story[place]++)
+		{
+			case 'J':
+				set_unless_ended(m, place, WAITING, ended[place]);
+				break;
+			case 'A':
+			case 'P':
+				set_unless_ended(m, place, ACTIVE, ended[place]);
+				break;
+			case 'L':
+				end(m, place, LINE_WAITING);
+				ended[place] = true;
+				break;
+			case 'E':
+				end(m, place, LINE_ACTIVE);
+				ended[place] = true;
+				break;
+		}
+		left -= *story[place] == '\0';
+		if (++n % 8000 == 0)
+			check_all();
+	}
+	check_all();
+	for (int64_t place = 1; place <= n_places; place++)
+		expect(ended[place] == (m->state[place] == DROPPED), "place %" PRId64 " is in state %d",
+			   place, m->state[place]);
+	drop_all(m);
+	check_pool_whole();
+	result("ends that are told before beginnings and promotions");
+}
+
+/* The end of a place that no page holds is nothing. */
+static void
+test_end_unknown(void)
+{
+	static const int64_t places[] = {-1, 0, LINE_PAGE_PLACES, LINE_MAX_PLACE + 1, BEYOND};
+	bool dropped;
+
+	start();
+	take(&model[0], 1);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+	{
+		dropped = true;
+		expect(line_end(model[0].line, pool, places[i], LINE_WAITING, &dropped) == LINE_NO_PAGE &&
+				   !dropped,
+			   "%" PRId64 " has ended", places[i]);
+		expect(!line_ended_early(model[0].line, pool, places[i]), "%" PRId64 " ended early",
+			   places[i]);
+	}
+	check_all();
+	drop_all(&model[0]);
+	check_pool_whole();
+	result("the end of places beyond the line");
+}
+
+/*
+ * Ten million (with the first seed) pass through a line that is never empty: no page is kept, no
+ * count drifts.  One in a thousand stays for long, as far as the pool allows.
+ */
+static void
+test_turnover(void)
+{
+	static int64_t stays[16];
+	Line *line = model[0].line;
+	const int64_t n_places = seed == 1 ? 10000000 : 500000;
+	const int64_t window = 3 * LINE_PAGE_PLACES;
+	int64_t first = 1;
+	int n_stays = 0;
+
+	start();
+	for (int64_t place = 1; place <= n_places; place++)
+	{
+		if (line_lacks_page(line, place))
+		{
+			uint32_t page = line_pool_take(pool);
+
+			if (!expect(page != LINE_NO_PAGE, "no page for place %" PRId64, place))
+				break;
+			line_add_page(line, pool, place, page);
+		}
+		line_take(line, pool, place, place);
+		line_set(line, pool, place, LINE_WAITING, place);
+		for (; first < place - window; first++)
+		{
+			uint32_t page;
+
+			if (n_stays < 16 && first % 1000 == 0)
+			{
+				stays[n_stays++] = first;
+				continue;
+			}
+			page = line_drop(line, pool, first);
+			if (page != LINE_NO_PAGE)
+				line_pool_give(pool, page);
+		}
+		if (n_stays == 16 && random_below(5000) == 0)
+			for (; n_stays > 0; n_stays--)
+			{
+				uint32_t page = line_drop(line, pool, stays[n_stays - 1]);
+
+				if (page != LINE_NO_PAGE)
+					line_pool_give(pool, page);
+			}
+		if (place % 10007 == 0)
+		{
+			expect(line->n_waiting == place - first + 1 + n_stays, "%" PRId64 " waiting",
+				   line->n_waiting);
+			expect(line_rank(line, pool, place) == line->n_waiting, "rank %" PRId64 " of the last",
+				   line_rank(line, pool, place));
+			expect(line->n_entries <= 4 + 16 && pool->n_free == POOL_PAGES - line->n_entries,
+				   "%u pages held", line->n_entries);
+		}
+	}
+	while (line_next(line, pool, LINE_WAITING, 0) != 0)
+	{
+		uint32_t page = line_drop(line, pool, line_next(line, pool, LINE_WAITING, 0));
+
+		if (page != LINE_NO_PAGE)
+			line_pool_give(pool, page);
+	}
+	expect(line->n_waiting == 0 && line->n_entries == 0, "%" PRId64 " waiting, %u pages left over",
+		   line->n_waiting, line->n_entries);
+	check_pool_whole();
+	result("ten million pass");
+}
+
 /* Emptying a line at once; its pages come clean to the next. */
 static void
 test_pop(void)
@@ -647,9 +830,9 @@ test_strangers(void)
 int
 main(void)
 {
-	static void (*const tests[])(void) = {test_mixed,    test_long_stay, test_full_pool,
-										  test_rebuild,  test_in_flight, test_pop,
-										  test_strangers};
+	static void (*const tests[])(
+		void) = {test_mixed, test_long_stay, test_full_pool,   test_rebuild,     test_in_flight,
+				 test_pop,   test_strangers, test_ended_early, test_end_unknown, test_turnover};
 	static const unsigned long seeds[] = {1, 20230701, 4294967291};
 
 	pool = malloc(line_pool_size(POOL_PAGES));
