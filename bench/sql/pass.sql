@@ -1,0 +1,1 @@
+CALL bench.pass(:part, :client_id, :n);
