@@ -168,6 +168,7 @@ load_entry(TupleTableSlot *row, TimestampTz now)
 		if (ok && active)
 		{
 			line_set(line, memory_pool(), place, LINE_ACTIVE, expires_at);
+			queue_note_end(queue, expires_at);
 			queue->active++;
 		}
 		else if (ok)

@@ -209,29 +209,51 @@ queue_line(const Queue *queue)
 	return (Line *) (lines + queue_slot(queue) * line_stride());
 }
 
-/* The queue of this database, locked, or NULL when it has no slot. */
+/* The slot of a key, or -1. */
+static int
+find_slot(const QueueKey *key)
+{
+	QueueHashEntry *entry;
+	int slot;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	entry = hash_search(queue_hash, key, HASH_FIND, NULL);
+	slot = entry ? entry->slot : -1;
+	LWLockRelease(directory_lock());
+	return slot;
+}
+
+/*
+ * The queue of this database, locked, or NULL when it has no slot.  A session
+ * asks for the same queue again and again: its slot is looked for when it is no
+ * longer where it was, so that polls don't meet at the directory.
+ */
 Queue *
 queue_acquire(int64 queue_id, LWLockMode mode)
 {
+	static int slot = 0;
 	QueueKey key = {MyDatabaseId, (uint32) queue_id};
-	QueueHashEntry *entry;
-	int slot = -1;
 
 	if (queue_id < 1 || queue_id > MAX_QUEUE_ID)
 		return NULL;
-	LWLockAcquire(directory_lock(), LW_SHARED);
-	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
-	if (entry)
-		slot = entry->slot;
-	LWLockRelease(directory_lock());
-	if (slot < 0)
-		return NULL;
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		Queue *queue = &queues[slot];
 
-	LWLockAcquire(slot_lock(slot), mode);
-	if (queues[slot].key.database == key.database && queues[slot].key.queue_id == key.queue_id &&
-		(queues[slot].creator == 0 || queues[slot].creator == MyProcPid))
-		return &queues[slot];
-	LWLockRelease(slot_lock(slot));
+		LWLockAcquire(slot_lock(slot), mode);
+		if (queue->key.database == key.database && queue->key.queue_id == key.queue_id &&
+			(queue->creator == 0 || queue->creator == MyProcPid))
+			return queue;
+		LWLockRelease(slot_lock(slot));
+		if (attempt == 0)
+		{
+			int found = find_slot(&key);
+
+			if (found < 0)
+				return NULL;
+			slot = found;
+		}
+	}
 	return NULL;
 }
 
@@ -284,6 +306,7 @@ queue_slot_create(int64 queue_id, const QueueConfig *config)
 			line_init(queue_line(queue), memory->n_pages);
 			queue->bucket = config->promote_count;
 			queue->bucket_at = DT_NOBEGIN;
+			queue->ends_at = queue->ends_since = DT_NOEND;
 		}
 		queue->config = *config;
 	}
@@ -392,6 +415,14 @@ queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time)
 		queue_drop_place(queue, place);
 	else
 		line_set(queue_line(queue), pool, place, state, time);
+}
+
+/* One has become active until then. */
+void
+queue_note_end(Queue *queue, TimestampTz ends_at)
+{
+	queue->ends_at = Min(queue->ends_at, ends_at);
+	queue->ends_since = Min(queue->ends_since, ends_at);
 }
 
 /* Applies the end of a place, perhaps before what led to `expected`. */
@@ -570,16 +601,25 @@ database_entry(Oid database, bool add)
 	return unused;
 }
 
+/*
+ * Whether this database's queues have been read.  That they have, and need not
+ * be again, is seen without the lock where the entry has been before.
+ */
 bool
 database_loaded(bool *stale)
 {
+	static volatile Database *last = NULL;
 	Database *entry;
 	bool loaded;
 
+	*stale = false;
+	if (last && last->database == MyDatabaseId && last->loaded && !last->stale)
+		return true;
 	LWLockAcquire(directory_lock(), LW_SHARED);
 	entry = database_entry(MyDatabaseId, false);
 	loaded = entry && entry->loaded;
 	*stale = entry && entry->stale;
+	last = entry;
 	LWLockRelease(directory_lock());
 	return loaded;
 }

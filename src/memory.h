@@ -81,6 +81,10 @@ typedef struct Queue
 	/* Active tickets, those of transactions still running included. */
 	int64 active;
 
+	/* No active ticket ends before; the search for overdue ones makes it exact. */
+	TimestampTz ends_at;
+	TimestampTz ends_since; /* the same, of those admitted since that began */
+
 	/* Token bucket of the promotion rate. */
 	double bucket;
 	TimestampTz bucket_at;
@@ -141,6 +145,7 @@ extern Queue *memory_queue(int slot);
 extern int64 queue_take_place(Queue *queue, int64 place, uint64 secret);
 extern void queue_drop_place(Queue *queue, int64 place);
 extern void queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time);
+extern void queue_note_end(Queue *queue, TimestampTz ends_at);
 extern void queue_end_place(Queue *queue, int64 place, LineState expected);
 extern void queue_refill(Queue *queue, TimestampTz now);
 extern int64 queue_room(const Queue *queue, int64 credit);

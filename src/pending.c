@@ -322,6 +322,7 @@ apply_queue_change(Queue *queue, const Change *change, int64 *promoted, int64 *e
 			/* FALLTHROUGH */
 		case CHANGE_PROMOTE:
 			queue_set_place(queue, change->place, LINE_ACTIVE, change->time);
+			queue_note_end(queue, change->time);
 			if (!change->counted)
 				queue->active++;
 			(*promoted)++;

@@ -138,20 +138,20 @@ cell_time(Line *line, int64 place)
 
 /* Active ones whose time is up, or waiting ones that have gone silent. */
 static bool
-is_due(const Queue *queue, LineState state, int64 place, TimestampTz now)
+is_due(const Queue *queue, LineState state, TimestampTz time, TimestampTz now)
 {
-	TimestampTz time = cell_time(queue_line(queue), place);
-
 	return state == LINE_ACTIVE ? time <= now : queue_is_silent(queue, time, now);
 }
 
 /*
  * Picks those of a state that are due.  The lock is let go of between steps,
- * so that nobody waits for a look at a million places.
+ * so that nobody waits for a look at a million places.  Returns the earliest
+ * time of all, DT_NOBEGIN if it has not looked at all.
  */
-static void
+static TimestampTz
 pick_due(int64 queue_id, LineState state, TimestampTz now, Places *places)
 {
+	TimestampTz earliest = DT_NOEND;
 	int64 place = 0;
 
 	do
@@ -159,17 +159,49 @@ pick_due(int64 queue_id, LineState state, TimestampTz now, Places *places)
 		Queue *queue = queue_acquire(queue_id, LW_SHARED);
 
 		if (queue == NULL)
-			return;
+			return DT_NOBEGIN;
 		for (int i = 0; i < PICK_STEP && places->n < places->max; i++)
 		{
+			TimestampTz time;
+
 			place = line_next(queue_line(queue), memory_pool(), state, place);
 			if (place == 0)
 				break;
-			if (is_due(queue, state, place, now))
+			time = cell_time(queue_line(queue), place);
+			earliest = Min(earliest, time);
+			if (is_due(queue, state, time, now))
 				places->place[places->n++] = place;
 		}
 		queue_release(queue);
 	} while (place != 0 && places->n < places->max);
+	return place == 0 ? earliest : DT_NOBEGIN;
+}
+
+/*
+ * Active ones whose time is up.  They are looked for when the first can have
+ * come to its end, not each time: there may be many.
+ */
+static void
+pick_overdue(int64 queue_id, TimestampTz now, Places *places)
+{
+	Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	TimestampTz earliest;
+	bool due = queue && queue->ends_at <= now;
+
+	if (queue)
+	{
+		queue->ends_since = DT_NOEND;
+		queue_release(queue);
+	}
+	if (!due)
+		return;
+	earliest = pick_due(queue_id, LINE_ACTIVE, now, places);
+	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+	if (queue)
+	{
+		queue->ends_at = Min(earliest, queue->ends_since);
+		queue_release(queue);
+	}
 }
 
 /* ---------- expire ---------- */
@@ -220,7 +252,7 @@ expire_queue(int64 queue_id, bool idle)
 
 	places_init(&overdue, BATCH);
 	places_init(&silent, idle ? BATCH : 0);
-	pick_due(queue_id, LINE_ACTIVE, now, &overdue);
+	pick_overdue(queue_id, now, &overdue);
 	if (idle)
 	{
 		Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
@@ -406,7 +438,7 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 		   (place = line_next(queue_line(queue), memory_pool(), LINE_WAITING, place)) != 0)
 	{
 		step->reached = place;
-		if (is_due(queue, LINE_WAITING, place, step->now))
+		if (is_due(queue, LINE_WAITING, cell_time(queue_line(queue), place), step->now))
 			step->silent.place[step->silent.n++] = place;
 		else
 		{
@@ -605,8 +637,8 @@ queue_next_due(int64 queue_id, TimestampTz now)
 		due = Min(due, queue_idle_due(queue));
 	if (config->retention >= 0)
 		due = Min(due, queue->prune_due);
-	for (int64 place = 0; (place = line_next(line, memory_pool(), LINE_ACTIVE, place)) != 0;)
-		due = Min(due, cell_time(line, place));
+	if (line->n_active > 0)
+		due = Min(due, queue->ends_at);
 	queue_release(queue);
 	return due;
 }
