@@ -74,6 +74,7 @@ BEGIN
 		(15, 'nothing is orphaned'),
 		(16, 'sales and providers have what the books say'),
 		(17, 'a payment under way is known to its reservation'),
+		(18, 'what is to be given back is written down'),
 		(20, 'a section has the seats it says'),
 		(21, 'performances fit their concert'),
 		(22, 'nothing is left of what was cancelled'),
@@ -218,6 +219,11 @@ BEGIN
 			LEFT JOIN (SELECT performance_id, count(*) AS n FROM ticket.seat WHERE status <> 'blocked' GROUP BY performance_id) e
 			ON e.performance_id = p.performance_id
 		WHERE (p.status = 'cancelled') IS DISTINCT FROM (c.performance_id IS NOT NULL) OR (c.finished_at IS NOT NULL AND e.n > 0)
+		UNION ALL
+		SELECT 18, format('payment %s is %s and has %s refunds due', p.payment_id, p.status, coalesce(f.due, 0))
+		FROM ticket.payment p LEFT JOIN (
+			SELECT payment_id, count(*) AS due FROM ticket.refund WHERE status = 'due' GROUP BY payment_id) f ON f.payment_id = p.payment_id
+		WHERE CASE p.status WHEN 'captured' THEN p.paid_at IS NULL WHEN 'refund_due' THEN f.due IS NULL ELSE f.due > 0 END
 		UNION ALL
 		SELECT 40, format('event %s: %s %s', o.id, o.type, o.payload)
 		FROM ticket.outbox o LEFT JOIN (

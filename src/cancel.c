@@ -34,12 +34,25 @@ static SavedPlan lock_reservation = {
 	{INT8OID, TEXTOID},
 };
 
-/* The step that holds now, and whether there is any. */
+/* The step that holds now, and whether there is any; a cancelled date has none. */
 static SavedPlan read_policy = {
-	"SELECT kept_permille, kept_fixed, $2" MINUS "before" GT "$3 FROM ticket.cancel_policy"
-	" WHERE performance_id" EQ "$1 ORDER BY ($2" MINUS "before" GT "$3) DESC, before DESC LIMIT 1",
-	3,
-	{INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	"SELECT coalesce(c.kept_permille, 0), coalesce(c.kept_fixed, 0), p.starts_at,"
+	" (p.status" EQ "'cancelled') OR"
+	" (p.starts_at" MINUS "coalesce(c.before, '0'::pg_catalog.interval)" GT "$2)"
+	" FROM ticket.performance AS p LEFT JOIN LATERAL (SELECT * FROM ticket.cancel_policy AS c"
+	" WHERE c.performance_id" EQ "p.performance_id AND p.status" NE "'cancelled'"
+	" ORDER BY (p.starts_at" MINUS "c.before" GT "$2) DESC, c.before DESC LIMIT 1) AS c ON true"
+	" WHERE p.performance_id" EQ "$1",
+	2,
+	{INT8OID, TIMESTAMPTZOID},
+};
+
+/* Nobody else decides on the refunds of a payment while it is cancelled. */
+static SavedPlan lock_payment = {
+	"SELECT 1 FROM ticket.payment WHERE reservation_id" EQ "$1 AND paid_at IS NOT NULL"
+	" FOR NO KEY UPDATE",
+	1,
+	{INT8OID},
 };
 
 /*
@@ -80,9 +93,7 @@ static SavedPlan write_cancel = {
 	" a.balance, p.payment_id, $7 FROM p LEFT JOIN a ON a.payment_id" EQ "p.payment_id),"
 	RESERVATION_EVENT("'reservation.cancelled'", ", 'cancelled_seat_ids', $4,"
 					  " 'refunded', $5" MINUS "$6, 'kept', $6, 'status', r.status") ","
-	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)"
-	" SELECT 'payment', p.payment_id::pg_catalog.text, 'payment.refund_due',"
-	" ticket.event_payload('payment.refund_due', " REFUND_PAYLOAD ") FROM p, d)"
+	REFUND_EVENT("'payment.refund_due'", ", 'reason', 'seats were given back'")
 	" SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
 	9,
 	{INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID,
@@ -168,27 +179,14 @@ split_reservation(Cancellation *c)
 static void
 check_policy(Cancellation *c)
 {
-	Performance performance;
-	Datum args[3];
+	Datum args[2] = {Int64GetDatum(c->performance_id), TimestampTzGetDatum(c->now)};
 	bool isnull;
 
-	if (!performance_get(c->performance_id, &performance))
-		elog(ERROR, "there is no performance %lld", (long long) c->performance_id);
-	args[0] = Int64GetDatum(c->performance_id);
-	args[1] = TimestampTzGetDatum(performance.starts_at);
-	args[2] = TimestampTzGetDatum(c->now);
 	if (plan_read_latest(&read_policy, args, NULL) == 0)
-	{
-		if (performance.starts_at <= c->now)
-			ticket_error(ERROR_TOO_LATE,
-						 psprintf("It began at %s.", timestamptz_to_str(performance.starts_at)),
-						 NULL, "performance %lld has begun", (long long) c->performance_id);
-		return;
-	}
-	if (!DatumGetBool(result_datum(0, 3, &isnull)))
+		elog(ERROR, "there is no performance %lld", (long long) c->performance_id);
+	if (!DatumGetBool(result_datum(0, 4, &isnull)))
 		ticket_error(ERROR_TOO_LATE,
-					 psprintf("It begins at %s.", timestamptz_to_str(performance.starts_at)),
-					 "The steps are in ticket.cancel_policy.",
+					 psprintf("It begins at %s.", timestamptz_to_str(result_int64(0, 3))), NULL,
 					 "seats of performance %lld are not taken back any more",
 					 (long long) c->performance_id);
 	c->kept_permille = DatumGetInt32(result_datum(0, 1, &isnull));
@@ -206,6 +204,7 @@ static void
 cancel_write(const Cancellation *c)
 {
 	bool whole = c->n_stay == 0;
+	Datum id = Int64GetDatum(c->reservation_id);
 	Datum args[9] = {Int64GetDatum(c->reservation_id),
 					 PointerGetDatum(
 						 construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
@@ -219,6 +218,7 @@ cancel_write(const Cancellation *c)
 					 ledger_sales(c->performance_id),
 					 ledger_user(c->user)};
 
+	plan_run(&lock_payment, &id, NULL);
 	if (plan_run(&write_cancel, args, whole ? " nn      " : NULL) == 0 ||
 		result_int64(0, 1) != c->n_back)
 		elog(ERROR, "reservation %lld and its seats do not agree", (long long) c->reservation_id);
@@ -324,8 +324,7 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	args[0] = Int64GetDatum(c.reservation_id);
 	args[1] = PointerGetDatum(c.user);
 	if (plan_run(&lock_reservation, args, NULL) == 0)
-		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
-					 (long long) c.reservation_id);
+		reservation_missing(c.reservation_id, c.user);
 	c.now = clock_now();
 	c.performance_id = result_int64(0, 5);
 	status = TextDatumGetCString(result_datum(0, 1, &isnull));

@@ -1,10 +1,11 @@
 /*
  * hold.h
- *		The way of a hold, step by step: what seat_hold and seat_hold_best share.
+ *		The way of a hold, step by step: what seat_hold, seat_hold_best and a
+ *		payment that comes late share.
  *
  *		hold_begin		arguments, performance, token
- *		hold_repeated	the user's calls one after another; the answer of the
- *						first call with this key
+ *		hold_lock_user	the user's calls one after another
+ *		hold_repeated	that; and the answer of the first call with this key
  *		hold_admit		may this user buy now?
  *		hold_look		are the seats to be had?
  *		hold_limit		may the user have so many?
@@ -50,10 +51,12 @@ typedef struct HoldRequest
 
 extern void hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno,
 					   int token_argno, int key_argno);
+extern void hold_lock_user(HoldRequest *request);
 extern bool hold_repeated(HoldRequest *request, Datum *answer);
 extern void hold_admit(const HoldRequest *request, TimestampTz now);
 extern int hold_look(HoldRequest *request, TimestampTz now);
 extern void hold_limit(const HoldRequest *request, TimestampTz now);
+extern int64 hold_user_seats(const HoldRequest *request, TimestampTz now);
 extern int hold_lock(const HoldRequest *request);
 extern void hold_unlock(const HoldRequest *request, int n_seats);
 extern bool hold_take_over(const HoldRequest *request);

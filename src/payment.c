@@ -115,8 +115,7 @@ lock_and_check(PayRequest *request)
 	bool isnull;
 
 	if (plan_run(&lock_reservation, args, NULL) == 0)
-		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
-					 (long long) request->reservation_id);
+		reservation_missing(request->reservation_id, request->user);
 	request->now = clock_now();
 	if (result_equals(0, 1, "paid"))
 		return false;

@@ -23,10 +23,23 @@ PG_FUNCTION_INFO_V1(ticket_hold_extend);
 PG_FUNCTION_INFO_V1(ticket_seat_release);
 PG_FUNCTION_INFO_V1(ticket_seat_hold_expire);
 
-pg_attribute_noreturn()
-static void
-no_such_reservation(int64 reservation_id)
+static SavedPlan find_reservation = {
+	"SELECT 1 FROM ticket.reservation WHERE reservation_id" EQ "$1 AND user_id" EQ "$2",
+	2,
+	{INT8OID, TEXTOID},
+};
+
+/*
+ * The user's reservation could not be locked: it is not there, or it is too new
+ * for the snapshot of a REPEATABLE READ transaction.
+ */
+void
+reservation_missing(int64 reservation_id, text *user)
 {
+	Datum args[2] = {Int64GetDatum(reservation_id), PointerGetDatum(user)};
+
+	if (IsolationUsesXactSnapshot() && plan_read_latest(&find_reservation, args, NULL) > 0)
+		snapshot_is_old();
 	ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
 				 (long long) reservation_id);
 }
@@ -43,7 +56,8 @@ hold_has_ended(int64 reservation_id, TimestampTz expires_at)
 /* ---------- end of a hold ---------- */
 
 static SavedPlan lock_reservation = {
-	"SELECT status, expires_at, seat_ids, created_at, performance_id FROM ticket.reservation"
+	"SELECT status, expires_at, seat_ids, created_at, performance_id, pending_payment"
+	" FROM ticket.reservation"
 	" WHERE reservation_id" EQ "$1 AND user_id" EQ "$2 FOR NO KEY UPDATE",
 	2,
 	{INT8OID, TEXTOID},
@@ -118,15 +132,10 @@ typedef struct Hold
 	TimestampTz expires_at;
 	TimestampTz created_at;
 	int64 performance_id;
+	int64 pending_payment; /* at a provider; 0: none */
 	int n_seats;
 	int32 *seat;
 } Hold;
-
-static SavedPlan find_reservation = {
-	"SELECT 1 FROM ticket.reservation WHERE reservation_id" EQ "$1 AND user_id" EQ "$2",
-	2,
-	{INT8OID, TEXTOID},
-};
 
 /* Locks the user's reservation, which must not be paid.  As the owner. */
 static void
@@ -137,11 +146,7 @@ hold_lock_row(Hold *hold, text *user)
 	bool isnull;
 
 	if (plan_run(&lock_reservation, args, NULL) == 0)
-	{
-		if (IsolationUsesXactSnapshot() && plan_read_latest(&find_reservation, args, NULL) > 0)
-			snapshot_is_old();
-		no_such_reservation(hold->reservation_id);
-	}
+		reservation_missing(hold->reservation_id, user);
 	hold->now = clock_now();
 	hold->status = TextDatumGetCString(result_datum(0, 1, &isnull));
 	hold->expires_at = result_int64(0, 2);
@@ -150,6 +155,7 @@ hold_lock_row(Hold *hold, text *user)
 	hold->seat = (int32 *) ARR_DATA_PTR(seats);
 	hold->created_at = result_int64(0, 4);
 	hold->performance_id = result_int64(0, 5);
+	hold->pending_payment = result_int64(0, 6);
 	if (strcmp(hold->status, "paid") == 0)
 		ticket_error(ERROR_WRONG_STATE, NULL, "Use reservation_cancel.",
 					 "reservation %lld is paid", (long long) hold->reservation_id);
@@ -230,6 +236,12 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 		if (!hold_has_seat(&hold, seat[i]))
 			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "seat %d is not of reservation %lld", seat[i],
 						 (long long) hold.reservation_id);
+	if (live && seat && n_seats < hold.n_seats && hold.pending_payment != 0)
+		ticket_error(ERROR_WRONG_STATE,
+					 psprintf("It is payment %lld.", (long long) hold.pending_payment),
+					 "Release all of the seats, or wait for the provider's answer.",
+					 "a payment of reservation %lld is under way",
+					 (long long) hold.reservation_id);
 	if (live && seat && n_seats < hold.n_seats)
 		hold_release_some(&hold, PG_GETARG_DATUM(2), n_seats);
 	else if (live)

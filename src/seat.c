@@ -84,8 +84,8 @@ hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int to
 }
 
 /* Serialises the holds of one user, whose seats are counted later. */
-static void
-lock_user(HoldRequest *request)
+void
+hold_lock_user(HoldRequest *request)
 {
 	uint32 performance = (uint32) request->performance.performance_id;
 	uint32 hash = hash_bytes((const unsigned char *) VARDATA_ANY(request->user),
@@ -147,7 +147,7 @@ answer_from_key(const HoldRequest *request, Datum *answer)
 bool
 hold_repeated(HoldRequest *request, Datum *answer)
 {
-	lock_user(request);
+	hold_lock_user(request);
 	return request->key && answer_from_key(request, answer);
 }
 
@@ -368,8 +368,8 @@ hold_unlock(const HoldRequest *request, int n)
 }
 
 /* Seats the user has in the performance: bought, or held and not yet over. */
-static int64
-count_user_seats(const HoldRequest *request, TimestampTz now)
+int64
+hold_user_seats(const HoldRequest *request, TimestampTz now)
 {
 	RowScan scan;
 	ScanKeyData key[2];
@@ -403,7 +403,7 @@ count_user_seats(const HoldRequest *request, TimestampTz now)
 void
 hold_limit(const HoldRequest *request, TimestampTz now)
 {
-	int64 has = count_user_seats(request, now);
+	int64 has = hold_user_seats(request, now);
 	int max = request->performance.max_seats;
 
 	if (has + request->n_seats > max)

@@ -32,6 +32,7 @@ extern int64 section_price(int64 section_id);
 #define SECTION_WITHDRAWN INT64CONST(-1)
 
 /* reservation.c */
+extern void reservation_missing(int64 reservation_id, text *user) pg_attribute_noreturn();
 extern void hold_end(int64 reservation_id, bool expired, TimestampTz now);
 extern bool reservation_take_over(int64 reservation_id);
 extern int holds_expire(int max_count);

@@ -151,6 +151,36 @@ SELECT pg_temp.each_refused('pay_reservation, idempotency_key', format('SELECT t
 SET ticket.clock_offset = '6min';
 SELECT pg_temp.each_refused('pay_reservation after expiry', format('SELECT ticket.pay_reservation(%s, %%s)', :held), 'TK007', $$'bad-a'$$);
 RESET ticket.clock_offset;
+SELECT reservation_id AS begun FROM ticket.seat_hold(:p2, '{4}', 'bad-a') \gset
+SELECT pg_temp.sale(price => 0) AS free \gset
+SELECT reservation_id AS free FROM ticket.seat_hold(:free, '{1}', 'bad-a') \gset
+SELECT pg_temp.each_refused('payment_begin, reservation_id', 'SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$)', '22023', 'NULL');
+SELECT pg_temp.each_refused('payment_begin, reservation_id', 'SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$)', 'TK005', '0', '-1', '9223372036854775807');
+SELECT pg_temp.each_refused('payment_begin, user_id', format('SELECT ticket.payment_begin(%s, %%s, $$card$$)', :begun), '22023', 'NULL', $$''$$, $$repeat('x', 256)$$);
+SELECT pg_temp.each_refused('payment_begin, user_id', format('SELECT ticket.payment_begin(%s, %%s, $$card$$)', :begun), 'TK005', $$'bad-b'$$);
+SELECT pg_temp.each_refused('payment_begin, provider', format('SELECT ticket.payment_begin(%s, $$bad-a$$, %%s)', :begun), '22023',
+	'NULL', $$''$$, $$'points'$$, $$'Card'$$, $$'a b'$$, $$'a:b'$$, $$'ü'$$, $$repeat('x', 64)$$);
+SELECT pg_temp.each_refused('payment_begin, substitute', format('SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$, %%s)', :begun), '22023', 'NULL');
+SELECT pg_temp.each_refused('payment_begin, idempotency_key', format('SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$, false, %%s)', :begun), '22023',
+	$$''$$, $$repeat('x', 256)$$);
+SELECT pg_temp.each_refused('payment_begin, what is paid', 'SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$)', 'TK009', :'paid');
+SELECT pg_temp.each_refused('payment_begin, what costs nothing', 'SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$)', 'TK009', :'free');
+SELECT payment_id AS payment FROM ticket.payment_begin(:begun, 'bad-a', 'card', idempotency_key => 'begin') \gset
+SELECT pg_temp.each_refused('payment_begin, its key for another reservation', 'SELECT ticket.payment_begin(%s, $$bad-a$$, $$card$$, false, $$begin$$)', 'TK011', :'held');
+SELECT pg_temp.each_refused('pay_reservation, the key of a payment_begin', 'SELECT ticket.pay_reservation(%s, $$bad-a$$, $$begin$$)', 'TK011', :'held');
+SELECT pg_temp.each_refused(f || ', payment_id', format('SELECT ticket.%s(%%s, $$x$$)', f), '22023', 'NULL') FROM unnest('{payment_confirm,payment_fail}'::text[]) AS f;
+SELECT pg_temp.each_refused(f || ', payment_id', format('SELECT ticket.%s(%%s, $$x$$)', f), 'TK005', '0', '-1', '9223372036854775807',
+	(SELECT payment_id::text FROM ticket.payment WHERE reservation_id = :paid)) FROM unnest('{payment_confirm,payment_fail}'::text[]) AS f;
+SELECT pg_temp.each_refused('payment_confirm, provider_ref', format('SELECT ticket.payment_confirm(%s, %%s)', :payment), '22023',
+	'NULL', $$''$$, $$repeat('x', 256)$$);
+SELECT pg_temp.each_refused('payment_fail, reason', format('SELECT ticket.payment_fail(%s, %%s)', :payment), '22023', 'NULL', $$''$$, $$repeat('x', 256)$$);
+SELECT is((SELECT status FROM ticket.payment_confirm(:payment, repeat('ü', 255))), 'captured', 'payment_confirm, provider_ref: 255 characters are allowed');
+SELECT count(ticket.reservation_cancel(:begun, 'bad-a')) AS n \gset
+SELECT refund_id AS refund FROM ticket.refund WHERE payment_id = :payment \gset
+SELECT pg_temp.each_refused('refund_confirm, refund_id', 'SELECT ticket.refund_confirm(%s, $$x$$)', '22023', 'NULL');
+SELECT pg_temp.each_refused('refund_confirm, refund_id', 'SELECT ticket.refund_confirm(%s, $$x$$)', 'TK005', '0', '-1', '9223372036854775807');
+SELECT pg_temp.each_refused('refund_confirm, provider_ref', format('SELECT ticket.refund_confirm(%s, %%s)', :refund), '22023', 'NULL', $$''$$, $$repeat('x', 256)$$);
+SELECT pg_temp.each_refused('payments_stuck, older_than', 'SELECT ticket.payments_stuck(%s)', '22023', 'NULL', $$'-1 second'$$, $$'3661 days'$$);
 SELECT pg_temp.each_refused('cancel_policy_set, performance_id', 'SELECT ticket.cancel_policy_set(%s, $$1 day$$)', '22023', 'NULL');
 SELECT pg_temp.each_refused('cancel_policy_set, performance_id', 'SELECT ticket.cancel_policy_set(%s, $$1 day$$)', 'TK005', '0', '-1', '9223372036854775807');
 SELECT pg_temp.each_refused('cancel_policy_set, before', format('SELECT ticket.cancel_policy_set(%s, %%s)', :p), '22023',

@@ -129,6 +129,11 @@ BEGIN
 	PERFORM set_config('ticket.clock_offset', '6min', true);
 	PERFORM seat_hold_expire();
 	PERFORM set_config('ticket.clock_offset', '0', true);
+	r := (seat_hold(p, '{7}', 'outbox-each')).reservation_id;
+	PERFORM payment_fail((payment_begin(r, 'outbox-each', 'card')).payment_id, 'no');
+	PERFORM payment_confirm((payment_begin(r, 'outbox-each', 'card')).payment_id, 'outbox-each');
+	PERFORM reservation_cancel(r, 'outbox-each');
+	PERFORM refund_confirm((SELECT max(refund_id) FROM refund), 'outbox-each');
 	PERFORM point_charge('outbox-leaves', 100);
 	PERFORM user_withdraw('outbox-leaves');
 	PERFORM performance_move(p, clock() + interval '1 year', sale_opens_at => clock(), sale_closes_at => clock() + interval '1 day');

@@ -43,7 +43,9 @@ INSERT INTO may_execute VALUES
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
-INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator');
+INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator'),
+	('payment_begin', 'buyer operator'), ('payment_confirm', 'operator'), ('payment_fail', 'operator'), ('refund_confirm', 'operator'),
+	('payments_stuck', 'operator auditor');
 INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_time', 'operator auditor');
 -- people
 INSERT INTO may_execute VALUES
@@ -85,6 +87,12 @@ END $$;
 
 SELECT ticket.queue_create('permission') AS q, pg_temp.sale(price => 1) AS p, ticket.point_charge('permission', 10) AS balance \gset
 SELECT token AS t FROM ticket.ticket_enqueue(:q, 'permission-t') \gset
+SELECT reservation_id AS card_1 FROM ticket.seat_hold(:p, '{9}', 'permission-d') \gset
+SELECT reservation_id AS card_2 FROM ticket.seat_hold(:p, '{10}', 'permission-d') \gset
+SELECT payment_id AS refunded FROM ticket.payment_begin(:card_1, 'permission-d', 'card') \gset
+SELECT payment_id AS pending FROM ticket.payment_begin(:card_2, 'permission-d', 'card') \gset
+SELECT count(ticket.payment_confirm(:refunded, 'permission')) AS n, count(ticket.reservation_cancel(:card_1, 'permission-d')) AS m \gset
+SELECT refund_id AS refund FROM ticket.refund WHERE payment_id = :refunded \gset
 CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, call text, parts text);
 INSERT INTO call (call, parts) VALUES
 	('SELECT ticket.ticket_enqueue(%1$s, $$permission-%3$s$$)', 'buyer operator'),
@@ -124,6 +132,11 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT secret FROM ticket.queue_entry', 'operator auditor'),
 	('SELECT * FROM ticket.account', 'operator auditor'),
 	('SELECT * FROM ticket.books', 'operator auditor'),
+	('SELECT ticket.payment_begin(h.reservation_id, $$permission-c$$, $$card$$) FROM ticket.seat_hold(%2$s, ARRAY[6 + %5$s], $$permission-c$$) h', 'buyer operator'),
+	('SELECT ticket.payment_confirm(%6$s, $$card-%6$s$$)', 'operator'),
+	('SELECT ticket.payment_fail(%6$s, $$no$$)', 'operator'),
+	('SELECT ticket.refund_confirm(%7$s, $$refund-%7$s$$)', 'operator'),
+	('SELECT * FROM ticket.payments_stuck()', 'operator auditor'),
 	('SELECT ticket.cancel_policy_set(%2$s, $$1 day$$)', 'operator'),
 	('SELECT ticket.cancel_policy_drop(%2$s, $$1 day$$)', 'operator'),
 	('SELECT ticket.grant_role($$regress_ticket_outsider$$, $$buyer$$)', ''),
@@ -135,7 +148,7 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT ticket.user_unblock($$permission-w$$)', 'operator');
 SELECT is((SELECT string_agg(format('%s: %s, not %s', c.call, a.ended, c.parts), '; ' ORDER BY c.n)
 	FROM call c, LATERAL (SELECT coalesce(string_agg(p.part || CASE ended WHEN 'no error' THEN '' ELSE ' ' || ended END, ' ' ORDER BY p.n), '') AS ended
-		FROM part p, LATERAL pg_temp.called_by(p.role, format(c.call, :q, :p, p.part, :'t', p.n)) AS ended WHERE ended <> '42501') a
+		FROM part p, LATERAL pg_temp.called_by(p.role, format(c.call, :q, :p, p.part, :'t', p.n, :pending, :refund)) AS ended WHERE ended <> '42501') a
 	WHERE a.ended <> c.parts), NULL, 'each call as each');
 SELECT is((SELECT array_agg(DISTINCT t.user_id) FROM ticket.queue_entry t WHERE t.queue_id = :q),
 	'{permission-buyer,permission-operator,permission-t}', 'what they did has been done');
@@ -218,10 +231,14 @@ SELECT ticket.queue_create('evil', capacity => 3, idle_ttl => '1 day') AS q \gse
 SELECT pg_temp.sale(price => 1, queue_id => :q) AS p, pg_temp.sale(price => 1, max_seats => 10) AS p2 \gset
 SELECT token AS t FROM ticket.ticket_enqueue(:q, 'evil') \gset
 SELECT token AS gone FROM ticket.ticket_enqueue(:q, 'evil-gone') \gset
+SELECT pg_temp.sale(price => 1) AS p3 \gset
+SELECT reservation_id AS card FROM ticket.seat_hold(:p3, '{1}', 'evil-card') \gset
+SELECT reservation_id AS card_late FROM ticket.seat_hold(:p3, '{2,3}', 'evil-card') \gset
+SELECT payment_id AS late FROM ticket.payment_begin(:card_late, 'evil-card', 'card', true) \gset
 SELECT count(ticket.point_charge('evil', 10)) AS n \gset
 SELECT reservation_id AS r1 FROM ticket.seat_hold(:p2, '{1}', 'evil') \gset
 SELECT reservation_id AS r2 FROM ticket.seat_hold(:p2, '{2,3}', 'evil') \gset
-SELECT is(pg_temp.passed_by('regress_ticket_buyer', format(call, :q, :p, :p2, :'t', :'gone', :r1, :r2)), 'no error',
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', format(call, :q, :p, :p2, :'t', :'gone', :r1, :r2, :card)), 'no error',
 	'a buyer passes: ' || regexp_replace(call, '%\d\$\w', '...', 'g'))
 FROM (VALUES
 	('SELECT ticket.ticket_enqueue(%1$s, $$evil-2$$)'),
@@ -244,6 +261,8 @@ FROM (VALUES
 	('SELECT ticket.seat_release(reservation_id, $$evil$$, $${9}$$) FROM ticket.seat_hold(%3$s, $${9,10}$$, $$evil$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
 	('SELECT ticket.pay_reservation(%7$s, $$evil$$, $$key$$)'),
+	('SELECT ticket.payment_begin(%8$s, $$evil-card$$, $$card$$, true, $$key$$)'),
+	('SELECT ticket.payment_begin(%8$s, $$evil-card$$, $$card$$, true, $$key$$)'),
 	('SELECT ticket.reservation_cancel(%7$s, $$evil$$, $${2}$$)'),
 	('SELECT ticket.reservation_cancel(%7$s, $$evil$$)'),
 	('SELECT ticket.point_balance($$evil$$)'),
@@ -253,6 +272,22 @@ SELECT is((SELECT array_agg(r.status || ' ' || array_to_string(r.seat_ids, ' ') 
 SET ticket.clock_offset = '6min';
 SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.seat_hold(%s, $${4}$$, $$evil-4$$)', :p2)), 'no error',
 	'a buyer passes: taking over a hold');
+SELECT payment_id AS payment FROM ticket.payment WHERE reservation_id = :card \gset
+SELECT is(pg_temp.passed_by('regress_ticket_operator', format('SELECT ticket.payment_confirm(%s, $$evil-1$$)', :payment)), 'no error',
+	'an operator passes: a confirmation');
+SELECT is(pg_temp.passed_by('regress_ticket_operator', format('SELECT ticket.payment_fail(%s, $$no$$)', :payment)), 'no error',
+	'an operator passes: a failure');
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.reservation_cancel(%s, $$evil-card$$)', :card)), 'no error',
+	'a buyer passes: giving back what was paid by card');
+SELECT refund_id AS refund FROM ticket.refund WHERE payment_id = :payment \gset
+SELECT is(pg_temp.passed_by('regress_ticket_operator', format('SELECT ticket.refund_confirm(%s, $$evil-1$$)', :refund)), 'no error',
+	'an operator passes: a refund');
+SET ticket.clock_offset = '16min';
+SELECT is(pg_temp.passed_by('regress_ticket_buyer', format('SELECT ticket.seat_hold(%s, $${2}$$, $$evil-5$$)', :p3)), 'no error',
+	'a buyer passes: taking over a hold that is being paid');
+SELECT is(pg_temp.passed_by('regress_ticket_operator', format('SELECT ticket.payment_confirm(%s, $$evil-2$$)', :late)), 'no error',
+	'an operator passes: a confirmation that finds other seats');
+SELECT is(pg_temp.passed_by('regress_ticket_operator', 'SELECT * FROM ticket.payments_stuck()'), 'no error', 'an operator passes: what is stuck');
 SELECT is(pg_temp.passed_by('regress_ticket_operator', format(call, :q)), 'no error', 'an operator passes: ' || regexp_replace(call, '%\d\$\w', '...', 'g'))
 FROM (VALUES
 	('SELECT ticket.queue_create($$evil$$, 1, 1, $$1 s$$, $$1 s$$, $$1 s$$, $$2100-01-01$$)'),

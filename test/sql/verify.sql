@@ -47,6 +47,13 @@ SELECT reservation_id AS released FROM ticket.seat_hold(:p2, '{5}', 'verify-a') 
 SELECT reservation_id AS cancelled FROM ticket.seat_hold(:p2, '{6}', 'verify-b') \gset
 SELECT payment_id AS payment FROM ticket.pay_reservation(:paid, 'verify-a') \gset
 SELECT payment_id AS refunded FROM ticket.pay_reservation(:cancelled, 'verify-b') \gset
+SELECT reservation_id AS card FROM ticket.seat_hold(:p2, '{7,8}', 'verify-b') \gset
+SELECT reservation_id AS asked FROM ticket.seat_hold(:p2, '{9}', 'verify-b') \gset
+SELECT payment_id AS card_payment FROM ticket.payment_begin(:card, 'verify-b', 'verify') \gset
+SELECT payment_id AS asked_payment FROM ticket.payment_begin(:asked, 'verify-b', 'verify') \gset
+SELECT count(ticket.payment_confirm(:card_payment, 'verify')) AS n, count(ticket.reservation_cancel(:card, 'verify-b', '{7}')) AS m \gset
+SELECT count(ticket.refund_confirm(refund_id, 'verify')) AS n FROM ticket.refund WHERE payment_id = :card_payment \gset
+SELECT count(ticket.reservation_cancel(:card, 'verify-b')) AS n \gset
 SELECT ticket.seat_release(:released, 'verify-a') AS done, count(ticket.reservation_cancel(:cancelled, 'verify-b')) AS n \gset
 
 SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
@@ -55,7 +62,7 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
-	'a payment under way is known to its reservation', 'a section has the seats it says', 'performances fit their concert',
+	'a payment under way is known to its reservation', 'what is to be given back is written down', 'a section has the seats it says', 'performances fit their concert',
 	'nothing is left of what was cancelled', 'events are as documented'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
@@ -121,7 +128,8 @@ SELECT pg_temp.breaks($$ALTER TABLE ticket.account DROP CONSTRAINT account_balan
 	UPDATE ticket.account SET balance = -1 WHERE user_id = 'verify-a'$$,
 	'no balance is negative: 1', 'less than nothing');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET paid_at = NULL WHERE payment_id = %s$$, :payment),
-	'a paid reservation has one captured payment: 1, sales and providers have what the books say: 1', 'paid without a payment');
+	'a paid reservation has one captured payment: 1, sales and providers have what the books say: 1, what is to be given back is written down: 1',
+	'paid without a payment');
 SELECT pg_temp.breaks(format($$DROP INDEX ticket.payment_captured;
 	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at) VALUES (%s, 'verify-a', 'card', 'captured', 0, now())$$, :paid),
 	'a paid reservation has one captured payment: 1, every payment is in the ledger: 1', 'paid twice');
@@ -144,6 +152,29 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET amount = amount - 1, bal
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s;
 	UPDATE ticket.account SET balance = balance + 20 WHERE user_id = 'verify-a'$$, :payment),
 	'every payment is in the ledger: 1, sales and providers have what the books say: 1', 'nothing taken');
+
+-- At the provider: paid 20, 10 have been given back, 10 are due; another 10 are asked for.
+SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET amount = amount - 1 WHERE payment_id = %s AND status = 'due'$$, :card_payment),
+	'refunds do not exceed captures: 1, sales and providers have what the books say: 1', 'less is due than was given back');
+SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET amount = amount + 1 WHERE payment_id = %s AND status = 'done'$$, :card_payment),
+	'refunds do not exceed captures: 1, sales and providers have what the books say: 1', 'the provider gave more than it should');
+SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET status = 'due', done_at = NULL, provider_ref = NULL WHERE payment_id = %s$$, :card_payment),
+	'sales and providers have what the books say: 2', 'given back, but due');
+SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET status = 'done', done_at = now(), provider_ref = 'x' WHERE payment_id = %s AND status = 'due'$$, :card_payment),
+	'sales and providers have what the books say: 2, what is to be given back is written down: 1', 'due, but given back');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET debit = 'provider:other' WHERE payment_id = %s AND kind = 'payment'$$, :card_payment),
+	'sales and providers have what the books say: 2', 'paid by another provider');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s AND kind = 'settlement'$$, :card_payment),
+	'sales and providers have what the books say: 2', 'given back, but not in the books');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET status = 'refunded' WHERE payment_id = %s$$, :card_payment),
+	'what is to be given back is written down: 1', 'refunded, but something is due');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET status = 'failed' WHERE payment_id = %s$$, :asked_payment),
+	'a payment under way is known to its reservation: 1', 'failed, but under way');
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET pending_payment = NULL WHERE reservation_id = %s$$, :asked),
+	'a payment under way is known to its reservation: 1', 'under way, and nobody knows');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET status = 'captured' WHERE payment_id = %s$$, :asked_payment),
+	'every payment is in the ledger: 1, sales and providers have what the books say: 1, a payment under way is known to its reservation: 1, what is to be given back is written down: 1',
+	'captured, but for nothing');
 
 -- ---------- ends ----------
 
@@ -200,6 +231,9 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET section_id = (SELECT secti
 	'a seat of another performance''s section');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET reservation_id = -1 WHERE payment_id = %s$$, :refunded),
 	'nothing is orphaned: 1', 'a payment without a reservation');
+SELECT pg_temp.breaks($$INSERT INTO ticket.refund (payment_id, provider, status, amount, created_at) VALUES (-1, 'verify', 'due', 5, now());
+	UPDATE ticket.refund SET amount = 5 WHERE payment_id <> -1 AND provider = 'verify' AND status = 'due'$$,
+	'refunds do not exceed captures: 1, nothing is orphaned: 1', 'a refund without a payment');
 SELECT pg_temp.breaks($$INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, payment_id, created_at)
 	VALUES ('verify-a', 'payment', 'user:verify-a', 'sales:1', 0, 80, 80, -1, now())$$, 'nothing is orphaned: 1', 'a movement without a payment');
 
