@@ -20,10 +20,13 @@ CREATE FUNCTION ticket.verify(
 DECLARE
 	t timestamptz;
 	before jsonb;
+	maps_before jsonb;
 BEGIN
 	PERFORM ticket.check_argument(grace >= '0', 'grace must not be negative');
 	SELECT jsonb_object_agg(m.queue_id, m.changes) FILTER (WHERE m.in_flight = 0)
 	FROM ticket.queue_memory() m INTO before;
+	SELECT jsonb_object_agg(m.section_id, m.version) FILTER (WHERE m.in_flight = 0)
+	FROM ticket.seat_map_memory() m INTO maps_before;
 	t := ticket.clock();
 
 	RETURN QUERY
@@ -56,6 +59,16 @@ BEGIN
 				WHERE p.provider <> 'points' AND p.status NOT IN ('pending', 'failed')
 			UNION ALL
 			SELECT f.provider, f.amount FROM ticket.refund f WHERE f.status = 'done') AS m GROUP BY m.provider
+	), drawn AS MATERIALIZED (
+		SELECT e.section_id, count(*) FILTER (WHERE e.status = 'free') AS free,
+			string_agg(CASE e.status WHEN 'free' THEN '.' WHEN 'held' THEN 'h' WHEN 'sold' THEN 'X' ELSE '-' END, ''
+				ORDER BY e.seat_id) AS states
+		FROM ticket.seat e WHERE e.section_id IN (SELECT k::bigint FROM jsonb_object_keys(maps_before) AS k)
+		GROUP BY e.section_id
+	), maps AS MATERIALIZED (
+		SELECT m.* FROM ticket.seat_map_memory() m
+		WHERE (SELECT count(*) FROM drawn) >= 0 AND m.in_flight = 0 AND m.unread = 0
+			AND (maps_before -> m.section_id::text)::bigint = m.version
 	), invariants (ord, invariant) AS (VALUES
 		(1, 'a seat has one live reservation and its state'),
 		(2, 'a live reservation has all its seats'),
@@ -78,6 +91,7 @@ BEGIN
 		(20, 'a section has the seats it says'),
 		(21, 'performances fit their concert'),
 		(22, 'nothing is left of what was cancelled'),
+		(30, 'seat maps agree with the table'),
 		(40, 'events are as documented')
 	), violation (ord, what) AS (
 		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
@@ -230,6 +244,10 @@ BEGIN
 			SELECT type, aggregatetype, to_jsonb(v) AS v, array(SELECT jsonb_object_keys(example)) AS keys
 			FROM ticket.event_types) t ON t.type = o.type AND t.aggregatetype = o.aggregatetype
 		WHERE t.type IS NULL OR o.payload -> 'v' IS DISTINCT FROM t.v OR NOT o.payload ?& t.keys
+		UNION ALL
+		SELECT 30, format('section %s: memory has %s free, the table %s', m.section_id, m.free, coalesce(d.free, 0))
+		FROM maps m LEFT JOIN drawn d ON d.section_id = m.section_id
+		WHERE replace(m.states, ' ', '') <> coalesce(d.states, '') OR m.free <> coalesce(d.free, 0)
 	), counted AS (
 		SELECT ord, count(*) AS n, (array_agg(what ORDER BY what))[1:5] AS first FROM violation GROUP BY ord
 	)

@@ -21,6 +21,7 @@
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(ticket_catalogue_follow);
 
@@ -33,18 +34,31 @@ typedef struct SectionPrice
 /* Emptied when it has grown past this. */
 #define MAX_CACHED 10000
 
+#define MAX_CACHED_RUNS 1000000
+
+typedef struct CachedHall
+{
+	int64 performance_id;
+	Hall *hall;
+} CachedHall;
+
 static HTAB *performances = NULL;
 static HTAB *sections = NULL;
+static HTAB *halls = NULL;
+static MemoryContext hall_context = NULL; /* the halls' contexts are below */
+static int cached_runs = 0;
 static bool valid = false;
 
 /* The tables it was filled from, to know their invalidations by. */
 static Oid performance_oid = InvalidOid;
 static Oid section_oid = InvalidOid;
+static Oid seat_oid = InvalidOid;
 
 static void
 catalogue_forget(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == performance_oid || relid == section_oid)
+	if (relid == InvalidOid || relid == performance_oid || relid == section_oid ||
+		relid == seat_oid)
 		valid = false;
 }
 
@@ -66,17 +80,27 @@ static void
 ensure_caches(void)
 {
 	if (valid && hash_get_num_entries(performances) < MAX_CACHED &&
-		hash_get_num_entries(sections) < MAX_CACHED)
+		hash_get_num_entries(sections) < MAX_CACHED && hash_get_num_entries(halls) < MAX_CACHED &&
+		cached_runs < MAX_CACHED_RUNS)
 		return;
 	if (performances)
 		hash_destroy(performances);
 	if (sections)
 		hash_destroy(sections);
-	performances = sections = NULL;
+	if (halls)
+		hash_destroy(halls);
+	if (hall_context)
+		MemoryContextDelete(hall_context);
+	performances = sections = halls = NULL;
+	hall_context = NULL;
+	cached_runs = 0;
 	performances = make_cache("ticket performances", sizeof(Performance));
 	sections = make_cache("ticket sections", sizeof(SectionPrice));
+	halls = make_cache("ticket halls", sizeof(CachedHall));
+	hall_context = AllocSetContextCreate(TopMemoryContext, "ticket halls", ALLOCSET_SMALL_SIZES);
 	performance_oid = relation_oid(REL_PERFORMANCE);
 	section_oid = relation_oid(REL_SECTION);
+	seat_oid = relation_oid(REL_SEAT);
 	valid = true;
 }
 
@@ -183,8 +207,193 @@ section_price(int64 section_id)
 	return price;
 }
 
+/* ---------- what is shown of a performance's seats ---------- */
+
+static int
+compare_sections(const void *a, const void *b)
+{
+	const Section *x = a;
+	const Section *y = b;
+
+	if (x->first_seat != y->first_seat)
+		return x->first_seat < y->first_seat ? -1 : 1;
+	return (x->section_id > y->section_id) - (x->section_id < y->section_id);
+}
+
+static bool
+hall_exists(int64 performance_id, Snapshot snapshot)
+{
+	RowScan scan;
+	ScanKeyData key;
+	bool exists;
+
+	ScanKeyInit(&key, COL_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(performance_id));
+	row_scan_begin_at(&scan, REL_PERFORMANCE, REL_PERFORMANCE_PKEY, 1, &key, snapshot);
+	exists = row_scan_next(&scan) != NULL;
+	row_scan_end(&scan);
+	return exists;
+}
+
+static void
+add_section(Hall *hall, RowScan *scan, HeapTuple row)
+{
+	Section *section = &hall->section[hall->n_sections++];
+	bool isnull;
+
+	memset(section, 0, sizeof(Section));
+	section->section_id = column_int64(scan, row, COL_SECTION_ID, 0);
+	section->price = column_int64(scan, row, COL_SECTION_PRICE, 0);
+	section->name = DatumGetTextPCopy(row_get(scan, row, COL_SECTION_NAME, &isnull));
+	section->first_seat = DatumGetInt32(row_get(scan, row, COL_SECTION_FIRST_SEAT_ID, &isnull));
+	section->seats_per_row = DatumGetInt32(row_get(scan, row, COL_SECTION_SEATS_PER_ROW, &isnull));
+	section->n_seats = DatumGetInt32(row_get(scan, row, COL_SECTION_SEAT_COUNT, &isnull));
+	(void) row_get(scan, row, COL_SECTION_WITHDRAWN_AT, &isnull);
+	section->withdrawn = !isnull;
+}
+
+static void
+read_sections(Hall *hall, Snapshot snapshot)
+{
+	int max_sections = 8;
+	RowScan scan;
+	ScanKeyData key;
+	HeapTuple row;
+
+	hall->section = palloc(max_sections * sizeof(Section));
+	ScanKeyInit(&key, COL_SECTION_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(hall->performance_id));
+	row_scan_begin_at(&scan, REL_SECTION, REL_SECTION_PERFORMANCE, 1, &key, snapshot);
+	while ((row = row_scan_next(&scan)) != NULL)
+	{
+		if (hall->n_sections == max_sections)
+			hall->section = repalloc(hall->section, (max_sections *= 2) * sizeof(Section));
+		add_section(hall, &scan, row);
+	}
+	row_scan_end(&scan);
+	qsort(hall->section, hall->n_sections, sizeof(Section), compare_sections);
+}
+
+/* NULL: there is no such performance. */
+static Hall *
+hall_read(int64 performance_id, MemoryContext context)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Hall *hall = palloc0(sizeof(Hall));
+
+	hall->performance_id = performance_id;
+	hall->context = context;
+	read_sections(hall, snapshot);
+	if (hall->n_sections == 0 && !hall_exists(performance_id, snapshot))
+		hall = NULL;
+	MemoryContextSwitchTo(old);
+	UnregisterSnapshot(snapshot);
+	return hall;
+}
+
 /*
- * Trigger of ticket.performance and ticket.section, after each statement:
+ * The sections of a performance, NULL when there is no such.  Good until the
+ * next call of anything here.
+ */
+Hall *
+performance_hall(int64 performance_id)
+{
+	MemoryContext context;
+	CachedHall *cached;
+	Hall *hall;
+	bool found;
+
+	/* The answer may come from memory alone, which opens no table. */
+	AcceptInvalidationMessages();
+	ensure_caches();
+	cached = hash_search(halls, &performance_id, HASH_FIND, NULL);
+	if (cached)
+		return cached->hall;
+	context = AllocSetContextCreate(CurrentMemoryContext, "ticket hall", ALLOCSET_SMALL_SIZES);
+	hall = hall_read(performance_id, context);
+	if (hall && valid)
+	{
+		cached = hash_search(halls, &performance_id, HASH_ENTER, &found);
+		cached->hall = hall;
+		MemoryContextSetParent(context, hall_context);
+	}
+	return hall;
+}
+
+/* Rows of seats_per_row seats each, numbered from 1. */
+void
+section_runs_regular(Hall *hall, Section *section)
+{
+	int32 width = section->seats_per_row;
+	int n = section->n_seats / width + (section->n_seats % width > 0);
+	SeatRun *run = MemoryContextAlloc(hall->context, Max(1, n) * sizeof(SeatRun));
+
+	for (int i = 0; i < n; i++)
+		run[i] = (SeatRun){.first = i * width,
+						   .count = Min(width, section->n_seats - i * width),
+						   .row_no = i + 1,
+						   .seat_no = 1};
+	section->n_runs = n;
+	section->run = run;
+	cached_runs += n;
+}
+
+/* Rows as the table has them. */
+void
+section_runs_read(Hall *hall, Section *section)
+{
+	int max_runs = 16;
+	int n = 0;
+	SeatRun *run = MemoryContextAlloc(hall->context, max_runs * sizeof(SeatRun));
+	RowScan scan;
+	ScanKeyData key[3];
+	HeapTuple row;
+
+	section_seats_keys(key, hall->performance_id, section->first_seat,
+					   section->first_seat + section->n_seats - 1);
+	row_scan_begin(&scan, REL_SEAT, REL_SEAT_PKEY, 3, key);
+	while ((row = row_scan_next(&scan)) != NULL)
+	{
+		bool isnull;
+		int32 row_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_ROW_NO, &isnull));
+		int32 seat_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_NO, &isnull));
+		int32 seat =
+			DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_ID, &isnull)) - section->first_seat;
+
+		if (DatumGetInt64(row_get(&scan, row, COL_SEAT_SECTION_ID, &isnull)) != section->section_id)
+			continue;
+		if (n > 0 && run[n - 1].row_no == row_no && run[n - 1].first + run[n - 1].count == seat &&
+			(int64) run[n - 1].seat_no + run[n - 1].count == seat_no)
+		{
+			run[n - 1].count++;
+			continue;
+		}
+		if (n == max_runs)
+			run = repalloc_huge(run, (Size) (max_runs *= 2) * sizeof(SeatRun));
+		run[n++] = (SeatRun){.first = seat, .count = 1, .row_no = row_no, .seat_no = seat_no};
+	}
+	row_scan_end(&scan);
+	section->n_runs = n;
+	section->run = run;
+	cached_runs += n;
+}
+
+/* Keys of seat_pkey for the seats from first to last of a performance. */
+void
+section_seats_keys(ScanKeyData *key, int64 performance_id, int32 first, int32 last)
+{
+	ScanKeyInit(&key[0], COL_SEAT_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(performance_id));
+	ScanKeyInit(&key[1], COL_SEAT_SEAT_ID, BTGreaterEqualStrategyNumber, F_INT4GE,
+				Int32GetDatum(first));
+	ScanKeyInit(&key[2], COL_SEAT_SEAT_ID, BTLessEqualStrategyNumber, F_INT4LE,
+				Int32GetDatum(last));
+}
+
+/*
+ * Trigger of ticket.performance, ticket.section and ticket.seat (where seats
+ * come, go or get other places), after each statement:
  * tells every backend, at commit, to read them again.
  */
 Datum

@@ -48,8 +48,9 @@ static const ErrorCode error_code[NUM_TICKET_ERRORS] = {
 		 "The user_id given is not the one the session was authenticated for."},
 	[ERROR_NOT_LOADED] = {"TK014", "not_loaded", 503,
 						  "The library is missing from shared_preload_libraries."},
-	[ERROR_TWO_PHASE_REFUSED] = {"TK015", "two_phase_refused", 500,
-								 "A transaction that changed a waiting room cannot be prepared."},
+	[ERROR_TWO_PHASE_REFUSED] =
+		{"TK015", "two_phase_refused", 500,
+		 "A transaction that changed a waiting room or seats cannot be prepared."},
 	[ERROR_STANDBY] = {"TK016", "standby", 503,
 					   "This server is a standby: it answers questions and changes nothing."},
 	[ERROR_SCHEDULER_MISSING] = {"TK017", "scheduler_missing", 503,

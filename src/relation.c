@@ -27,6 +27,7 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_PERFORMANCE_PKEY] = "performance_pkey",
 	[REL_SECTION] = "section",
 	[REL_SECTION_PKEY] = "section_pkey",
+	[REL_SECTION_PERFORMANCE] = "section_performance_id_name_key",
 	[REL_SEAT] = "seat",
 	[REL_SEAT_PKEY] = "seat_pkey",
 	[REL_RESERVATION] = "reservation",
@@ -99,8 +100,20 @@ void
 row_scan_begin(RowScan *scan, TicketRelation table, TicketRelation index, int n_keys,
 			   ScanKeyData *keys)
 {
+	/* In this order: the snapshot must show what a wait for the lock was for. */
 	scan->relation = table_open(relation_oid(table), AccessShareLock);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan =
+		systable_beginscan(scan->relation, relation_oid(index), true, scan->snapshot, n_keys, keys);
+}
+
+/* Reads rows as a snapshot shows them. */
+void
+row_scan_begin_at(RowScan *scan, TicketRelation table, TicketRelation index, int n_keys,
+				  ScanKeyData *keys, Snapshot snapshot)
+{
+	scan->snapshot = RegisterSnapshot(snapshot);
+	scan->relation = table_open(relation_oid(table), AccessShareLock);
 	scan->scan =
 		systable_beginscan(scan->relation, relation_oid(index), true, scan->snapshot, n_keys, keys);
 }

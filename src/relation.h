@@ -27,6 +27,7 @@ typedef enum TicketRelation
 	REL_PERFORMANCE_PKEY,
 	REL_SECTION,
 	REL_SECTION_PKEY,
+	REL_SECTION_PERFORMANCE,
 	REL_SEAT,
 	REL_SEAT_PKEY,
 	REL_RESERVATION,
@@ -169,6 +170,8 @@ typedef struct RowScan
 
 extern void row_scan_begin(RowScan *scan, TicketRelation table, TicketRelation index, int n_keys,
 						   ScanKeyData *keys);
+extern void row_scan_begin_at(RowScan *scan, TicketRelation table, TicketRelation index, int n_keys,
+							  ScanKeyData *keys, Snapshot snapshot);
 extern HeapTuple row_scan_next(RowScan *scan);
 extern Datum row_get(RowScan *scan, HeapTuple row, int column, bool *isnull);
 extern void row_scan_end(RowScan *scan);

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "access/skey.h"
 #include "utils/timestamp.h"
 
 /* A performance as its sale needs it; from a cache that follows the table. */
@@ -23,10 +24,46 @@ typedef struct Performance
 	bool scheduled; /* neither withdrawn nor cancelled */
 } Performance;
 
+/* Seats of one row whose numbers follow each other. */
+typedef struct SeatRun
+{
+	int32 first; /* counted from 0 within the section */
+	int32 count;
+	int32 row_no;
+	int32 seat_no; /* of the first */
+} SeatRun;
+
+/* A section as it is shown. */
+typedef struct Section
+{
+	int64 section_id;
+	text *name;
+	int64 price;
+	bool withdrawn;
+	int32 first_seat;
+	int32 n_seats;
+	int32 seats_per_row;
+	int n_runs;
+	SeatRun *run; /* NULL: not known yet */
+} Section;
+
+/* All sections of a performance, in order of their seats. */
+typedef struct Hall
+{
+	int64 performance_id;
+	MemoryContext context;
+	int n_sections;
+	Section *section;
+} Hall;
+
 /* catalogue.c */
 extern void catalogue_init(void);
 extern bool performance_get(int64 performance_id, Performance *performance);
 extern int64 section_price(int64 section_id);
+extern Hall *performance_hall(int64 performance_id);
+extern void section_runs_regular(Hall *hall, Section *section);
+extern void section_runs_read(Hall *hall, Section *section);
+extern void section_seats_keys(ScanKeyData *key, int64 performance_id, int32 first, int32 last);
 
 /* What section_price() says of a section that has been withdrawn. */
 #define SECTION_WITHDRAWN INT64CONST(-1)

@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "load.h"
+#include "map.h"
 #include "memory.h"
 #include "metrics.h"
 #include "miscadmin.h"
@@ -22,6 +23,7 @@ PG_MODULE_MAGIC;
 
 int ticket_max_queues = 128;
 int ticket_max_waiting = 1000000;
+int ticket_max_map_seats = 1000000;
 double ticket_clock_offset = 0;
 char *ticket_user_claim = NULL;
 bool ticket_http_errors = false;
@@ -54,6 +56,11 @@ define_settings(void)
 		"ticket.max_waiting",
 		"Places of waiting and active tickets that shared memory holds, over all queues.",
 		"Each takes about 17 bytes.", &ticket_max_waiting, 1000000, 1, 1000000000, PGC_POSTMASTER,
+		0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ticket.max_map_seats",
+		"Seats whose states shared memory holds, over all databases; others are read from the table.",
+		"Each takes about 12 bytes.", &ticket_max_map_seats, 1000000, 0, 100000000, PGC_POSTMASTER,
 		0, NULL, NULL, NULL);
 	DefineCustomRealVariable("ticket.clock_offset",
 							 "Moves the clock of the sale, for tests and rehearsals.", NULL,
@@ -99,6 +106,7 @@ _PG_init(void)
 	memory_init();
 	metrics_init();
 	pending_init();
+	map_init();
 	relation_init();
 	load_init();
 	catalogue_init();

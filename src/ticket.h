@@ -17,6 +17,7 @@
 
 extern int ticket_max_queues;
 extern int ticket_max_waiting;
+extern int ticket_max_map_seats;
 extern double ticket_clock_offset; /* milliseconds */
 extern char *ticket_user_claim;
 extern bool ticket_http_errors;

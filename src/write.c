@@ -33,6 +33,7 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
+#include "map.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pending.h"
@@ -634,6 +635,10 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 			}
 		store_row(state, all, all_nulls);
 		done = row_is_valid(state);
+		/* As the statement trigger would. */
+		if (done && target->table == REL_SEAT)
+			map_seat_changes(DatumGetInt64(all[COL_SEAT_SECTION_ID - 1]),
+							 DatumGetInt32(all[COL_SEAT_SEAT_ID - 1]));
 	}
 	if (done)
 		done = update_directly(state, relation, old, replace, wait);

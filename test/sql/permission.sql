@@ -30,7 +30,7 @@ CREATE TEMP TABLE may_execute (function text, parts text);
 INSERT INTO may_execute VALUES
 	('clock', 'buyer seller operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
 	('ticket_leave', 'buyer operator'), ('concerts', 'buyer seller operator auditor'), ('performances', 'buyer seller operator auditor'),
-	('sections', 'buyer seller operator auditor'), ('seats', 'buyer seller operator auditor'), ('seat_hold', 'buyer operator'),
+	('sections', 'buyer seller operator auditor'), ('seats', 'buyer seller operator auditor'), ('seat_map', 'buyer seller operator auditor'), ('seat_hold', 'buyer operator'),
 	('hold_extend', 'buyer operator'), ('seat_hold_best', 'buyer operator'),
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
 	('reservation_cancel', 'buyer operator'), ('error_code_list', 'buyer seller operator auditor'), ('queue_create', 'operator'),
@@ -41,7 +41,7 @@ INSERT INTO may_execute VALUES
 	('section_change', 'operator'), ('section_withdraw', 'operator'), ('seat_block', 'operator'), ('seat_unblock', 'operator'),
 	('performance_move', 'operator'), ('performance_cancel', 'operator'),
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('point_charge', 'operator'),
-	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
+	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('seat_map_memory', 'operator auditor'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator'),
 	('payment_begin', 'buyer operator'), ('payment_confirm', 'operator'), ('payment_fail', 'operator'), ('refund_confirm', 'operator'),
@@ -101,6 +101,7 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.performances(1)', 'buyer seller operator auditor'),
 	('SELECT * FROM ticket.sections(%2$s)', 'buyer seller operator auditor'),
 	('SELECT * FROM ticket.seats(%2$s)', 'buyer seller operator auditor'),
+	('SELECT * FROM ticket.seat_map(%2$s)', 'buyer seller operator auditor'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1}$$, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold_best(%2$s, 2, $$permission$$) h', 'buyer operator'),
 	('SELECT ticket.seat_release(h.reservation_id, $$permission$$, $${1}$$), ticket.hold_extend(h.reservation_id, $$permission$$, $$1 s$$), ticket.seat_release(h.reservation_id, $$permission$$) FROM ticket.seat_hold(%2$s, $${1,2}$$, $$permission$$) h', 'buyer operator'),
@@ -251,6 +252,7 @@ FROM (VALUES
 	('SELECT * FROM ticket.performances(1)'),
 	('SELECT * FROM ticket.sections(%2$s)'),
 	('SELECT * FROM ticket.seats(%2$s)'),
+	('SELECT * FROM ticket.seat_map(%2$s)'),
 	('SELECT ticket.seat_hold(%2$s, $${4,5}$$, $$evil$$, %4$L)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),
 	('SELECT ticket.seat_hold(%3$s, $${4,5}$$, $$evil$$, NULL, $$key$$)'),

@@ -72,7 +72,7 @@ SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'
 	('ticket.http_errors', 'user'),
 	('ticket.max_balance', 'superuser'),
 	('ticket.max_charge', 'superuser'),
-	('ticket.max_queues', 'postmaster'),
+	('ticket.max_map_seats', 'postmaster'), ('ticket.max_queues', 'postmaster'),
 	('ticket.max_waiting', 'postmaster'),
 	('ticket.trace_id', 'user'),
 	('ticket.user_claim', 'superuser'),

@@ -63,7 +63,7 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
 	'a payment under way is known to its reservation', 'what is to be given back is written down', 'a section has the seats it says', 'performances fit their concert',
-	'nothing is left of what was cancelled', 'events are as documented'], 'every invariant is looked at');
+	'nothing is left of what was cancelled', 'seat maps agree with the table', 'events are as documented'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
 SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
@@ -284,5 +284,17 @@ SELECT is((SELECT format('%s %s', ok, violations) FROM ticket.verify('1 hour') W
 	'with a longer grace it has not');
 RESET ticket.clock_offset;
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
+
+-- ---------- seat maps ----------
+
+SELECT count(*) AS n FROM ticket.seat_map(:p2) \gset
+SELECT is(pg_temp.broken(), NULL, 'in memory, seat maps agree');
+BEGIN;
+UPDATE ticket.seat SET status = 'blocked' WHERE performance_id = :p2 AND seat_id = 9;
+SELECT is(pg_temp.broken(), NULL, 'a map that is being changed is not compared');
+ROLLBACK;
+SELECT count(*) AS n FROM ticket.seat_map(:p2) \gset
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET status = 'blocked' WHERE performance_id = %s AND seat_id = 9$$, :p2),
+	'seat maps agree with the table: 1', 'a seat changed without the map being told');
 
 SELECT * FROM finish();

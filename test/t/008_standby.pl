@@ -45,7 +45,8 @@ refused($standby, 'postgres', "SELECT ticket.ticket_status('@{[ $tokens[0] =~ tr
 for my $question (
 	'SELECT * FROM ticket.concerts()',
 	'SELECT performance_id, venue, starts_at, seats FROM ticket.performances(1)',
-	'SELECT * FROM ticket.sections(1)',
+	'SELECT section_id, name, price, seats, available FROM ticket.sections(1)',
+	'SELECT section_id, available, map FROM ticket.seat_map(1)',
 	'SELECT seat_id, row, number, price, status FROM ticket.seats(1)',
 	q(SELECT ticket.point_balance('a')),
 	'SELECT performance_id, seats, available, held, sold FROM ticket.sale_stats',

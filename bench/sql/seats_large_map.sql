@@ -1,0 +1,3 @@
+-- The same seats, drawn.
+\set section :concerts + random(1, 20)
+SELECT * FROM ticket.seat_map(:concerts + 1, :section);
