@@ -96,7 +96,7 @@ CREATE TABLE ticket.outbox (
 	aggregateid		text NOT NULL,
 	type			text NOT NULL,
 	payload			jsonb NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE ticket.outbox IS
 	'Events for the world outside, in the columns of Debezium''s outbox event router; written with the change they tell of, taken out by outbox_fetch';
 COMMENT ON COLUMN ticket.outbox.id IS 'Time-ordered UUID: order of id is the order of events';
@@ -106,21 +106,23 @@ COMMENT ON COLUMN ticket.outbox.type IS 'What happened to it, for example reserv
 COMMENT ON COLUMN ticket.outbox.payload IS 'The figures; v is the version of the format';
 
 CREATE FUNCTION ticket.outbox_fetch(max_count int DEFAULT 100) RETURNS SETOF ticket.outbox
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM ticket.require_preload();
-	PERFORM ticket.check_argument(max_count BETWEEN 1 AND 100000, 'max_count must be between 1 and 100000');
-	RETURN QUERY
-	WITH next AS MATERIALIZED (
-		SELECT o.id FROM ticket.outbox o ORDER BY o.id LIMIT max_count FOR UPDATE SKIP LOCKED
-	), gone AS (
-		DELETE FROM ticket.outbox o USING next n WHERE o.id = n.id RETURNING o.*
-	)
-	SELECT * FROM gone g ORDER BY g.id;
-END $$;
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_outbox_fetch';
 COMMENT ON FUNCTION ticket.outbox_fetch(int) IS
-	'Takes the oldest events out and returns them, in order; they are gone when the caller commits and back when it does not';
+	'Takes the oldest events out and returns them, in order; they are gone when the caller commits and back when it does not. Any number of consumers keep the order of each aggregate';
+
+CREATE VIEW ticket.outbox_stats AS
+SELECT count(*) AS events, min(ticket.event_time(o.id)) AS oldest_at,
+	greatest(clock_timestamp() - min(ticket.event_time(o.id)), '0') AS oldest_age,
+	count(*) FILTER (WHERE o.payload ? 'reservation_id') AS reservation_events
+FROM ticket.outbox o;
+COMMENT ON VIEW ticket.outbox_stats IS 'What waits in the outbox; counts it whole, metrics() has an estimate for less';
+COMMENT ON COLUMN ticket.outbox_stats.events IS 'Events that nobody has taken out';
+COMMENT ON COLUMN ticket.outbox_stats.oldest_at IS 'When the oldest of them was written';
+COMMENT ON COLUMN ticket.outbox_stats.oldest_age IS 'How long ago that is; after ticket.outbox_retention it is taken out';
+COMMENT ON COLUMN ticket.outbox_stats.reservation_events IS 'Those of them about reservations';
 
 SELECT ticket.permit('{operator}', 'EXECUTE', '{outbox_fetch}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{outbox,event_types}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{outbox,event_types,outbox_stats}');
 SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{event_time}');
+GRANT SELECT ON ticket.outbox_stats TO pg_monitor;
+GRANT EXECUTE ON FUNCTION ticket.event_time(uuid) TO pg_monitor;

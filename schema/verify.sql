@@ -92,7 +92,8 @@ BEGIN
 		(21, 'performances fit their concert'),
 		(22, 'nothing is left of what was cancelled'),
 		(30, 'seat maps agree with the table'),
-		(40, 'events are as documented')
+		(40, 'events are as documented'),
+		(41, 'an event waits or is history')
 	), violation (ord, what) AS (
 		SELECT 1, format('performance %s seat %s is %s for reservation %s', e.performance_id, e.seat_id,
 			e.status, e.reservation_id)
@@ -248,6 +249,10 @@ BEGIN
 		SELECT 30, format('section %s: memory has %s free, the table %s', m.section_id, m.free, coalesce(d.free, 0))
 		FROM maps m LEFT JOIN drawn d ON d.section_id = m.section_id
 		WHERE replace(m.states, ' ', '') <> coalesce(d.states, '') OR m.free <> coalesce(d.free, 0)
+		UNION ALL
+		SELECT 41, format('event %s is in the outbox and in the history', o.id)
+		FROM ticket.outbox o JOIN ticket.history h ON h.event_id = o.id
+		WHERE h.at >= (SELECT min(ticket.event_time(w.id)) FROM ticket.outbox w)
 	), counted AS (
 		SELECT ord, count(*) AS n, (array_agg(what ORDER BY what))[1:5] AS first FROM violation GROUP BY ord
 	)

@@ -9,24 +9,38 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "history.h"
+#include "load.h"
 #include "memory.h"
 #include "metrics.h"
+#include "miscadmin.h"
+#include "plan.h"
 #include "port/pg_bswap.h"
 #include "relation.h"
 #include "ticket.h"
 #include "trace.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/json.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
 #include "write.h"
 
 PG_FUNCTION_INFO_V1(ticket_event_id);
 PG_FUNCTION_INFO_V1(ticket_event_time);
 PG_FUNCTION_INFO_V1(ticket_event_payload);
+PG_FUNCTION_INFO_V1(ticket_outbox_fetch);
+
+int ticket_outbox_retention = 7 * SECS_PER_DAY;
 
 #define EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
@@ -108,12 +122,20 @@ highest_stamp(void)
 	return stamp;
 }
 
+/* Unix time some microseconds ago; a 4096th of a millisecond is one step. */
+static uint64
+stamp_before(int64 ago)
+{
+	int64 us = Max(GetCurrentTimestamp() + EPOCH_US - ago, 0);
+
+	return ((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000);
+}
+
 pg_uuid_t *
 event_next_id(void)
 {
 	static bool looked = false;
 	uint64 floor = 0;
-	int64 us;
 	uint64 now;
 
 	memory_require();
@@ -122,9 +144,7 @@ event_next_id(void)
 		floor = highest_stamp();
 		looked = true;
 	}
-	/* Unix time; a 4096th of a millisecond is one step of the counter. */
-	us = GetCurrentTimestamp() + EPOCH_US;
-	now = ((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000);
+	now = stamp_before(0);
 	return id_encode(memory_next_event(Max(now, floor + 1)));
 }
 
@@ -305,4 +325,200 @@ event_write(Event *event, const char *aggregatetype, Datum aggregateid)
 	bool nulls[OUTBOX_ROW_SIZE] = {false};
 
 	row_insert(&outbox_row, values, nulls);
+}
+
+/* ---------- taking events out ---------- */
+
+/*
+ * Taking events goes through the table by id, past every row that another
+ * session has locked or is taking out, and past all later ones of the same
+ * aggregate: so that, with any number of consumers, no event is handed to one
+ * while an older one of its aggregate is with another that has not committed.
+ *
+ * Nor can an older one be unseen: it was committed before the younger was
+ * written (the aggregate's row lock), so a snapshot that has the younger has
+ * it too.
+ */
+
+/* Aggregates of which an older event is somebody else's, by their hash. */
+static HTAB *
+passed_over(void)
+{
+	HASHCTL info = {.keysize = sizeof(uint64), .entrysize = sizeof(uint64)};
+
+	info.hcxt = CurrentMemoryContext;
+	return hash_create("ticket aggregates passed over", 64, &info,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Two aggregates of one hash only wait for each other. */
+static uint64
+aggregate_hash(Relation table, HeapTuple row)
+{
+	uint64 hash = 0;
+
+	for (int column = COL_OUTBOX_AGGREGATETYPE; column <= COL_OUTBOX_AGGREGATEID; column++)
+	{
+		bool isnull;
+		text *value = DatumGetTextPP(heap_getattr(row, column, RelationGetDescr(table), &isnull));
+
+		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
+								   VARSIZE_ANY_EXHDR(value), hash);
+	}
+	return hash;
+}
+
+/* Deletes the row if nobody else has it. */
+static bool
+take_row(Relation table, HeapTuple row, Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+	switch (table_tuple_delete(table, &row->t_self, GetCurrentCommandId(true), snapshot,
+							   InvalidSnapshot, false, &failure, false))
+	{
+		case TM_Ok:
+			return true;
+		case TM_SelfModified:
+		case TM_Deleted:
+		case TM_Updated:
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			return false;
+		default:
+			elog(ERROR, "event cannot be deleted");
+	}
+	return false;
+}
+
+/*
+ * Takes up to max_count events out, those of `before` and later excepted (0:
+ * none), and hands each to take().  Returns how many.
+ */
+static int
+take_events(int max_count, uint64 before, void (*take)(Relation, HeapTuple, void *), void *arg)
+{
+	Relation table = table_open(relation_oid(REL_OUTBOX), RowExclusiveLock);
+	Relation index = index_open(relation_oid(REL_OUTBOX_PKEY), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	SysScanDesc scan = systable_beginscan_ordered(table, index, snapshot, 0, NULL);
+	HTAB *passed = passed_over();
+	HeapTuple row;
+	int n = 0;
+
+	while (n < max_count && (row = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		uint64 hash = aggregate_hash(table, row);
+		uint64 stamp;
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (before > 0 &&
+			id_decode(DatumGetUUIDP(
+						  heap_getattr(row, COL_OUTBOX_ID, RelationGetDescr(table), &isnull)),
+					  &stamp) &&
+			stamp >= before)
+			break;
+		if (hash_search(passed, &hash, HASH_FIND, NULL))
+			continue;
+		if (take_row(table, row, snapshot))
+		{
+			take(table, row, arg);
+			n++;
+		}
+		else
+			(void) hash_search(passed, &hash, HASH_ENTER, NULL);
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	hash_destroy(passed);
+	index_close(index, AccessShareLock);
+	table_close(table, RowExclusiveLock);
+	CommandCounterIncrement();
+	return n;
+}
+
+/* What is done with each event that is taken out. */
+typedef struct Taken
+{
+	ReturnSetInfo *result; /* where to return it; NULL: nowhere */
+	HistoryBatch history;
+} Taken;
+
+static void
+take_event(Relation table, HeapTuple row, void *arg)
+{
+	Taken *taken = arg;
+	HeapTuple copy = heap_copytuple(row);
+	TupleDesc columns = RelationGetDescr(table);
+	bool isnull;
+
+	if (taken->result)
+		tuplestore_puttuple(taken->result->setResult, copy);
+	history_add(&taken->history, heap_getattr(copy, COL_OUTBOX_ID, columns, &isnull),
+				heap_getattr(copy, COL_OUTBOX_TYPE, columns, &isnull),
+				heap_getattr(copy, COL_OUTBOX_PAYLOAD, columns, &isnull));
+}
+
+/*
+ * outbox_fetch(max_count int default 100) -> setof ticket.outbox
+ *
+ * Takes the oldest events out and returns them, in order; they are gone when
+ * the caller commits and back when it does not.  Several consumers get
+ * different events, and never one while an older one of the same aggregate is
+ * with another.
+ *
+ * Errors: 22023, TK014, TK016.  Locks: rows of outbox in order of id (those
+ * that others have are passed over); then new rows of history.
+ */
+Datum
+ticket_outbox_fetch(PG_FUNCTION_ARGS)
+{
+	COUNT_CALL();
+	int max_count = arg_count(fcinfo, 0, "max_count", 1, 100000);
+	Taken *taken;
+	OwnerContext owner;
+	int n;
+
+	refuse_standby();
+	InitMaterializedSRF(fcinfo, 0);
+	owner_begin(&owner);
+	taken = palloc0(sizeof(Taken));
+	taken->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	n = take_events(max_count, 0, take_event, taken);
+	history_flush(&taken->history);
+	owner_end(&owner);
+	metrics_add_at_commit(METRIC_EVENTS_FETCHED, n);
+	return (Datum) 0;
+}
+
+/*
+ * Takes up to max_count events out that nobody has taken for
+ * ticket.outbox_retention.  Runs as the owner, connected to SPI.
+ */
+int
+outbox_retire(int max_count)
+{
+	Taken *taken;
+	int n;
+
+	if (ticket_outbox_retention < 0)
+		return 0;
+	taken = palloc0(sizeof(Taken));
+	n = take_events(max_count, stamp_before(ticket_outbox_retention * USECS_PER_SEC), take_event,
+					taken);
+	history_flush(&taken->history);
+	pfree(taken);
+	metrics_add_at_commit(METRIC_EVENTS_RETIRED, n);
+	return n;
+}
+
+void
+outbox_init(void)
+{
+	DefineCustomIntVariable("ticket.outbox_retention",
+							"How long events wait in the outbox for a consumer.",
+							"Then they are only in the history. -1: for ever.",
+							&ticket_outbox_retention, 7 * SECS_PER_DAY, -1, INT_MAX, PGC_SUSET,
+							GUC_UNIT_S, NULL, NULL, NULL);
 }

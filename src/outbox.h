@@ -46,4 +46,11 @@ extern pg_uuid_t *event_next_id(void);
 /* When an id was given out, to the millisecond's 4096th; false: it is none of ours. */
 extern bool event_id_time(const pg_uuid_t *id, TimestampTz *at);
 
+/* Seconds that events wait for a consumer; -1: for ever. */
+extern int ticket_outbox_retention;
+
+extern void outbox_init(void);
+/* Takes up to max_count of those that have waited too long; returns how many. */
+extern int outbox_retire(int max_count);
+
 #endif /* TICKET_OUTBOX_H */

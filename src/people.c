@@ -18,6 +18,7 @@
 #include "common/string.h"
 #include "load.h"
 #include "memory.h"
+#include "metrics.h"
 #include "plan.h"
 #include "relation.h"
 #include "ticket.h"
@@ -249,6 +250,7 @@ static SavedPlan rename_plan[] = {
 	 " credit = CASE WHEN credit" EQ "pg_catalog.concat('user:', $1)"
 	 " THEN pg_catalog.concat('user:', $2) ELSE credit END WHERE user_id" EQ "$1",
 	 RENAME_TYPES},
+	{"UPDATE ticket.history SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
 	/* Rows of the outbox are never updated; those on their way out are let go. */
 	{"WITH mine AS MATERIALIZED (SELECT id FROM ticket.outbox"
 	 " WHERE ($1" EQ "ANY (ARRAY[aggregateid, payload OPERATOR(pg_catalog.->>) 'user_id',"
@@ -437,6 +439,7 @@ rename_rest(text *user, const char *pseudonym)
 Datum
 ticket_user_withdraw(PG_FUNCTION_ARGS)
 {
+	COUNT_CALL();
 	text *user = arg_user(fcinfo, 0);
 	const char *settlement = ticket_withdraw_points == WITHDRAW_PAYOUT ? "payout" : "forfeit";
 	OwnerContext owner;

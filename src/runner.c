@@ -2,7 +2,8 @@
  * runner.c
  *		The clock of a database: run() and tick().
  *
- * A round tidies holds, expires tickets, promotes.  run() does rounds and
+ * A round tidies holds, expires tickets, promotes; now and then what nobody
+ *		took out of the outbox goes into the history.  run() does rounds and
  * sleeps on its latch until the next thing is due; commits that make something
  * due earlier wake it (pending.c).  Nothing depends on it but the speed with
  * which a sale moves on.
@@ -13,6 +14,7 @@
 #include "access/xlog.h"
 #include "answer.h"
 #include "catalog/pg_type.h"
+#include "history.h"
 #include "load.h"
 #include "memory.h"
 #include "metrics.h"
@@ -40,6 +42,8 @@ PG_FUNCTION_INFO_V1(ticket_tick);
 #define MAX_PAUSE_US (1000 * 1000)
 /* After a round that failed. */
 #define ERROR_PAUSE_US (500 * 1000)
+/* The outbox and the history are looked at this often. */
+#define HISTORY_PAUSE_US (10 * USECS_PER_SEC)
 
 static AnswerType tick_answer = {
 	3,
@@ -52,6 +56,7 @@ typedef struct Round
 	int expired_tickets;
 	int expired_holds;
 	bool more; /* holds are left over */
+	bool more_events; /* to be retired from the outbox */
 } Round;
 
 static void
@@ -90,7 +95,7 @@ round_count(TimestampTz start, bool ok)
  * One round, for those with a scheduler of their own.
  *
  * Errors: TK014, TK016.  Locks: as seat_hold_expire, then ticket_expire and
- * ticket_promote queue by queue.
+ * ticket_promote queue by queue, outbox_fetch, history_extend.
  */
 Datum
 ticket_tick(PG_FUNCTION_ARGS)
@@ -100,6 +105,7 @@ ticket_tick(PG_FUNCTION_ARGS)
 	Datum values[3];
 	bool nulls[3] = {false};
 	TimestampTz start = GetCurrentTimestamp();
+	OwnerContext owner;
 	int holds;
 
 	refuse_standby();
@@ -107,8 +113,6 @@ ticket_tick(PG_FUNCTION_ARGS)
 	holds = round.expired_holds;
 	while (round.more)
 	{
-		OwnerContext owner;
-
 		CHECK_FOR_INTERRUPTS();
 		owner_begin(&owner);
 		round.expired_holds = holds_expire(PG_INT32_MAX);
@@ -116,6 +120,10 @@ ticket_tick(PG_FUNCTION_ARGS)
 		holds += round.expired_holds;
 		owner_end(&owner);
 	}
+	owner_begin(&owner);
+	while (history_round())
+		CHECK_FOR_INTERRUPTS();
+	owner_end(&owner);
 	round_count(start, true);
 	values[0] = Int32GetDatum(round.promoted);
 	values[1] = Int32GetDatum(round.expired_tickets);
@@ -151,7 +159,7 @@ next_round_due(TimestampTz now)
  * tried again later, so that no single row stops the clock.
  */
 static bool
-round_guarded(Round *round)
+guarded(void (*work)(Round *), Round *round)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
@@ -161,7 +169,7 @@ round_guarded(Round *round)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		round_do(round, HOLDS_PER_ROUND);
+		work(round);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -216,20 +224,45 @@ sleep_until_due(TimestampTz end)
 }
 
 static void
+sale_round(Round *round)
+{
+	round_do(round, HOLDS_PER_ROUND);
+}
+
+/* What has time: a batch of the outbox and the history. */
+static void
+history_work(Round *round)
+{
+	OwnerContext owner;
+
+	owner_begin(&owner);
+	round->more_events = history_round();
+	owner_end(&owner);
+}
+
+static void
 run_rounds(TimestampTz end)
 {
-	Round round;
+	Round round = {0};
+	TimestampTz history_at = 0;
 
 	do
 	{
 		TimestampTz start = GetCurrentTimestamp();
-		bool ok = round_guarded(&round);
+		bool ok = guarded(sale_round, &round);
 
 		SPI_commit();
 		round_count(start, ok);
+		if (start >= history_at)
+		{
+			bool done = guarded(history_work, &round);
+
+			SPI_commit();
+			history_at = done && round.more_events ? 0 : start + HISTORY_PAUSE_US;
+		}
 		if (!ok)
 			pg_usleep(ERROR_PAUSE_US);
-		if (!ok || !round.more)
+		if (!ok || !(round.more || round.more_events))
 			sleep_until_due(end);
 		CHECK_FOR_INTERRUPTS();
 	} while (clock_now() < end && !RecoveryInProgress());

@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "metrics.h"
 #include "miscadmin.h"
+#include "outbox.h"
 #include "pending.h"
 #include "relation.h"
 #include "seat.h"
@@ -87,6 +88,7 @@ define_settings(void)
 		"ticket.withdraw_points", "What becomes of the points of a user who withdraws.",
 		"payout: they are taken out and the event user.withdrawn says how many; forfeit: they lapse.",
 		&ticket_withdraw_points, WITHDRAW_PAYOUT, withdraw_points, PGC_SUSET, 0, NULL, NULL, NULL);
+	outbox_init();
 	MarkGUCPrefixReserved("ticket");
 }
 

@@ -202,6 +202,12 @@ SELECT pg_temp.each_refused('reservation_cancel, seat_ids', format('SELECT ticke
 
 -- ---------- the rest ----------
 
+SELECT pg_temp.each_refused('history_extend', 'SELECT ticket.history_extend(%s)', '22023', 'NULL', '-1', '121');
+SELECT pg_temp.each_refused('history_drop', 'SELECT ticket.history_drop(%s)', '22023', 'NULL', $$'infinity'$$, $$'-infinity'$$);
+SELECT pg_temp.each_refused('history', 'SELECT ticket.history(%s)', '22023', '', 'NULL', 'seat_id => 1', $$since => now()$$,
+	$$'a', max_count => NULL$$, $$'a', max_count => 0$$, $$'a', max_count => 100001$$, $$'a', seat_id => 1$$, 'reservation_id => 1, seat_id => 1');
+SELECT pg_temp.each_allowed('history', 'SELECT count(*) FROM ticket.history(%s)', $$''$$, $$repeat('x', 300)$$, 'reservation_id => -1', 'performance_id => 9223372036854775807',
+	'performance_id => 1, seat_id => -1', $$'a', since => 'infinity', until => '-infinity'$$, $$'a', max_count => 100000$$);
 SELECT pg_temp.refused('SELECT ticket.event_payload(NULL, $${}$$)', '22023');
 SELECT pg_temp.refused('SELECT ticket.event_payload($$x$$, NULL)', '22023');
 SELECT pg_temp.each_refused('outbox_fetch', 'SELECT * FROM ticket.outbox_fetch(%s)', '22023', 'NULL', '0', '-1', '100001');

@@ -46,7 +46,9 @@ INSERT INTO may_execute VALUES
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator'),
 	('payment_begin', 'buyer operator'), ('payment_confirm', 'operator'), ('payment_fail', 'operator'), ('refund_confirm', 'operator'),
 	('payments_stuck', 'operator auditor');
-INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_time', 'operator auditor');
+-- events
+INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_time', 'operator auditor monitor'),
+	('history', 'operator auditor'), ('history_extend', 'operator'), ('history_drop', 'operator');
 -- people
 INSERT INTO may_execute VALUES
 	('user_withdraw', 'buyer operator'), ('user_block', 'operator'), ('user_unblock', 'operator');
@@ -64,10 +66,11 @@ SELECT is((SELECT string_agg(format('%s: %s, not %s', c.relname, a.privileges, e
 			WHEN 'queue' THEN 'operator SELECT, operator UPDATE, auditor SELECT'
 			WHEN 'error_codes' THEN 'buyer SELECT, seller SELECT, operator SELECT, auditor SELECT'
 			WHEN 'queue_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
+			WHEN 'outbox_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 			WHEN 'memory_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 			WHEN 'sale_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 			ELSE 'operator SELECT, auditor SELECT' END AS expected) e
-	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'm', 'f')
+	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'm', 'f') AND c.relname !~ '^history_\d'
 		AND a.privileges IS DISTINCT FROM e.expected), NULL, 'privileges on each table and view');
 SELECT is((SELECT string_agg(c.relname || ' ' || p.part, ', ') FROM pg_class c, part p WHERE c.relnamespace = 'ticket'::regnamespace
 	AND c.relkind = 'S' AND has_sequence_privilege(p.role, c.oid, 'USAGE, SELECT, UPDATE')), NULL, 'sequences are for nobody');
@@ -124,6 +127,12 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT ticket.metrics()', 'operator auditor monitor'),
 	('SELECT * FROM ticket.event_types', 'operator auditor'),
 	('SELECT ticket.event_time(id) FROM ticket.outbox', 'operator auditor'),
+	('SELECT * FROM ticket.outbox_stats', 'operator auditor monitor'),
+	('SELECT * FROM ticket.history', 'operator auditor'),
+	('SELECT * FROM ticket.history($$permission$$)', 'operator auditor'),
+	('SELECT * FROM ticket.history_default', 'operator auditor'),
+	('SELECT ticket.history_extend()', 'operator'),
+	('SELECT ticket.history_drop($$2000-01-01$$)', 'operator'),
 	('SELECT ticket.event_payload($$x$$, $${}$$)', ''),
 	('SELECT * FROM ticket.queue_stats', 'operator auditor monitor'),
 	('SELECT * FROM ticket.memory_stats', 'operator auditor monitor'),
@@ -312,6 +321,11 @@ FROM (VALUES
 	('SELECT ticket.user_unblock($$evil$$)'),
 	('SELECT ticket.user_withdraw($$evil$$)'),
 	('SELECT * FROM ticket.outbox_fetch(1)'),
+	('SELECT * FROM ticket.history($$evil$$)'),
+	('SELECT ticket.history_extend(2)'),
+	('SELECT ticket.history_drop($$2000-01-01$$)'),
+	('SELECT * FROM ticket.outbox_stats'),
+	('SELECT ticket.metrics()'),
 	('SELECT * FROM ticket.verify()'),
 	('SELECT * FROM ticket.queue_stats'),
 	('SELECT * FROM ticket.sale_stats'),

@@ -53,7 +53,7 @@ WHERE e.extname = 'ticket' AND d.deptype = 'e'
 	AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_type i ON i.oid = t.typelem
 		WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND coalesce(nullif(t.typrelid, 0), i.typrelid) > 0);
 SELECT ok((SELECT count(*) FROM member) > 60, 'the members of the extension');
-SELECT is((SELECT count(*) FROM pg_class c WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+SELECT is((SELECT count(*) FROM pg_class c WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'S', 'p') AND c.relname !~ '^history_\d'
 	AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid))
 	+ (SELECT count(*) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
 	AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)), 0::bigint,
@@ -62,7 +62,7 @@ SELECT is((SELECT string_agg(what, ', ' ORDER BY what) FROM member m WHERE coale
 	NULL, 'each has a comment');
 SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER BY c.relname, a.attnum)
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
+	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
 	NULL, 'and so has each column of a table or view');
 SELECT ok(obj_description('ticket'::regnamespace, 'pg_namespace') IS NOT NULL, 'and the schema');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
@@ -74,6 +74,7 @@ SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'
 	('ticket.max_charge', 'superuser'),
 	('ticket.max_map_seats', 'postmaster'), ('ticket.max_queues', 'postmaster'),
 	('ticket.max_waiting', 'postmaster'),
+	('ticket.outbox_retention', 'superuser'),
 	('ticket.trace_id', 'user'),
 	('ticket.user_claim', 'superuser'),
 	('ticket.withdraw_points', 'superuser')$$, 'the settings, each in the right hands');
@@ -117,7 +118,7 @@ SELECT is((SELECT string_agg(DISTINCT c.relname || '.' || t.tgname, ', ') FROM p
 -- ---------- what pg_dump saves ----------
 
 SELECT is((SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
-	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'S')
+	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'S') AND c.relname !~ '^history_\d'
 	AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'ticket' AND c.oid = ANY (e.extconfig))), 'permission',
 	'every table and sequence but permission');
 SELECT is((SELECT array_agg(DISTINCT condition) FROM pg_extension e, unnest(e.extcondition) AS condition WHERE e.extname = 'ticket'), '{""}',
@@ -126,6 +127,8 @@ SELECT is((SELECT format('%s %s', n.nspname, e.extrelocatable) FROM pg_extension
 	WHERE e.extname = 'ticket'), 'ticket f', 'the schema is fixed');
 
 -- ---------- coming and going ----------
+
+SELECT ticket.history_extend() >= 0 AS extended \gset
 
 BEGIN;
 DROP EXTENSION ticket;

@@ -23,7 +23,7 @@ INSERT INTO call (name, call) VALUES
 SELECT is((SELECT array_agg(p.proname ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
 	AND p.proargnames[1: p.pronargs] @> '{user_id}'
 	-- whose user_id is not the caller's
-	AND p.proname <> ALL ('{user_block,user_unblock}')), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
+	AND p.proname <> ALL ('{user_block,user_unblock,history}')), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
 
 -- ---------- a setting ----------
 

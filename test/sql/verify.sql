@@ -63,7 +63,8 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
 	'a payment under way is known to its reservation', 'what is to be given back is written down', 'a section has the seats it says', 'performances fit their concert',
-	'nothing is left of what was cancelled', 'seat maps agree with the table', 'events are as documented'], 'every invariant is looked at');
+	'nothing is left of what was cancelled', 'seat maps agree with the table', 'events are as documented',
+	'an event waits or is history'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
 SELECT pg_temp.breaks('SELECT 1', NULL, 'nothing broken');
@@ -219,6 +220,8 @@ FROM (VALUES ('points', 'points.lost', '{"v": 1}', 'an event of no type'),
 	('points', 'points.charged', '{"v": 1, "balance": 1, "user_id": "a"}', 'an event without one of its keys')) AS v(a, t, p, what);
 SELECT pg_temp.breaks($$INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	VALUES ('points', 'a', 'points.charged', '{"v": 1, "amount": 1, "balance": 1, "user_id": "a", "trace_id": "x"}')$$, NULL, 'an event may have a trace');
+SELECT pg_temp.breaks('INSERT INTO ticket.history SELECT h.* FROM ticket.outbox o, ticket.event_history(o.id, o.type, o.payload) h ORDER BY o.id DESC LIMIT 1',
+	'an event waits or is history: 1', 'an event in the outbox and in the history');
 
 -- ---------- orphans ----------
 

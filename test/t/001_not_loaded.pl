@@ -19,6 +19,8 @@ my %plausible = (
 	'bigint' => '1',
 	'boolean' => 'true',
 	'bigint[]' => q('{1}'),
+	'date' => q('2030-01-01'),
+	'jsonb' => q('{}'),
 	'integer' => '1',
 	'integer[]' => q('{1}'),
 	'interval' => q('1 second'),
@@ -29,7 +31,7 @@ my %plausible = (
 
 # These work without: they need neither shared memory nor the clock.
 my %needs_nothing = map { $_ => 1 } qw(check_argument check_found error_code_list
-  grant_role raise_error schedule_jobs unschedule_jobs);
+  grant_role raise_error schedule_jobs unschedule_jobs event_time event_payload event_history);
 
 my $node = sale_node('main', libraries => '');
 $node->start;
