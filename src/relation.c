@@ -36,6 +36,7 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_OUTBOX_PKEY] = "outbox_pkey",
 	[REL_USER_BLOCK] = "user_block",
 	[REL_USER_BLOCK_PKEY] = "user_block_pkey",
+	[REL_NUMBER_KEY] = "number_key",
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */

@@ -36,6 +36,7 @@ typedef enum TicketRelation
 	REL_OUTBOX_PKEY,
 	REL_USER_BLOCK,
 	REL_USER_BLOCK_PKEY,
+	REL_NUMBER_KEY,
 	NUM_RELATIONS
 } TicketRelation;
 

@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "metrics.h"
 #include "miscadmin.h"
+#include "numbering.h"
 #include "outbox.h"
 #include "pending.h"
 #include "relation.h"
@@ -114,4 +115,5 @@ _PG_init(void)
 	catalogue_init();
 	write_init();
 	people_init();
+	numbering_init();
 }

@@ -51,7 +51,18 @@ INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_
 	('history', 'operator auditor'), ('history_extend', 'operator'), ('history_drop', 'operator');
 -- people
 INSERT INTO may_execute VALUES
-	('user_withdraw', 'buyer operator'), ('user_block', 'operator'), ('user_unblock', 'operator');
+	('user_withdraw', 'buyer operator'), ('reservation_number', 'operator auditor'), ('reservation_id', 'buyer seller operator auditor'),
+	('user_block', 'operator'), ('user_unblock', 'operator'),
+	('concert_search', 'buyer seller operator auditor'), ('concerts_by_seller', 'buyer seller operator auditor'),
+	('concerts_by_id', 'buyer seller operator auditor'), ('concerts_by_date', 'buyer seller operator auditor'),
+	('user_reservations', 'buyer operator auditor'), ('user_reservation', 'buyer operator auditor'), ('point_history', 'buyer operator auditor'),
+	('operator_reservations', 'operator auditor'), ('operator_payments', 'operator auditor'), ('operator_totals', 'operator auditor'),
+	('seller_concerts', 'seller'), ('seller_reservations', 'seller'), ('seller_payments', 'seller'), ('seller_totals', 'seller'),
+	('seller_venue_create', 'seller'), ('seller_venue_change', 'seller'), ('seller_venue_withdraw', 'seller'),
+	('seller_venue_section_create', 'seller'), ('seller_venue_section_change', 'seller'), ('seller_venue_section_delete', 'seller'),
+	('seller_concert_create', 'seller'), ('seller_concert_change', 'seller'), ('seller_concert_withdraw', 'seller'),
+	('seller_performance_create', 'seller'), ('seller_performance_change', 'seller'), ('seller_performance_withdraw', 'seller'),
+	('seller_section_create', 'seller'), ('seller_section_change', 'seller'), ('seller_section_withdraw', 'seller');
 SELECT is((SELECT string_agg(function, ', ') FROM may_execute WHERE to_regproc('ticket.' || function) IS NULL), NULL, 'the functions are there');
 -- Every function, one by one; what is wrong is named.
 SELECT is((SELECT string_agg(format('%s: %s, not %s', f.proname, a.parts, m.parts), '; ')
@@ -65,6 +76,7 @@ SELECT is((SELECT string_agg(format('%s: %s, not %s', c.relname, a.privileges, e
 		LATERAL (SELECT CASE c.relname
 			WHEN 'queue' THEN 'operator SELECT, operator UPDATE, auditor SELECT'
 			WHEN 'error_codes' THEN 'buyer SELECT, seller SELECT, operator SELECT, auditor SELECT'
+			WHEN 'number_key' THEN NULL
 			WHEN 'queue_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 			WHEN 'outbox_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
 			WHEN 'memory_stats' THEN 'operator SELECT, auditor SELECT, monitor SELECT'
@@ -155,7 +167,30 @@ INSERT INTO call (call, parts) VALUES
 INSERT INTO call (call, parts) VALUES
 	('SELECT ticket.user_withdraw($$permission-w$$)', 'buyer operator'),
 	('SELECT ticket.user_block($$permission-w$$, $$test$$)', 'operator'),
-	('SELECT ticket.user_unblock($$permission-w$$)', 'operator');
+	('SELECT ticket.user_unblock($$permission-w$$)', 'operator'),
+	('SELECT ticket.check_user($$permission$$)', ''),
+	('SELECT * FROM ticket.concert_search($$c$$)', 'buyer seller operator auditor'),
+	('SELECT * FROM ticket.concerts_by_seller($$permission$$)', 'buyer seller operator auditor'),
+	('SELECT * FROM ticket.concerts_by_id($${1}$$)', 'buyer seller operator auditor'),
+	('SELECT * FROM ticket.concerts_by_date()', 'buyer seller operator auditor'),
+	('SELECT * FROM ticket.user_reservations($$permission$$)', 'buyer operator auditor'),
+	('SELECT ticket.user_reservation(u.reservation_id, $$permission$$) FROM ticket.user_reservations($$permission$$) u', 'buyer operator auditor'),
+	('SELECT * FROM ticket.point_history($$permission$$)', 'buyer operator auditor'),
+	('SELECT * FROM ticket.operator_reservations()', 'operator auditor'),
+	('SELECT * FROM ticket.operator_payments()', 'operator auditor'),
+	('SELECT * FROM ticket.operator_totals()', 'operator auditor'),
+	('SELECT * FROM ticket.seller_concerts($$permission$$)', 'seller'),
+	('SELECT * FROM ticket.seller_reservations($$permission$$)', 'seller'),
+	('SELECT * FROM ticket.seller_payments($$permission$$)', 'seller'),
+	('SELECT * FROM ticket.seller_totals($$permission$$)', 'seller'),
+	('SELECT ticket.seller_section_create($$permission$$, ticket.seller_performance_create($$permission$$, ticket.seller_concert_create($$permission$$, $$c$$),
+		ticket.seller_venue_create($$permission$$, $$v$$), $$2100-01-01$$), $$s$$, 1, 1, 1)', 'seller'),
+	('SELECT ticket.sales_reservations(NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, NULL)', ''),
+	('SELECT ticket.reservation_number(1)', 'operator auditor'),
+	('SELECT ticket.reservation_id(r.number) FROM ticket.user_reservations($$permission$$) r', 'buyer operator auditor'),
+	('SELECT key FROM ticket.number_key', ''),
+	('SELECT * FROM ticket.reservation_terms', 'operator auditor'),
+	('SELECT * FROM ticket.catalogue_past', 'operator auditor');
 SELECT is((SELECT string_agg(format('%s: %s, not %s', c.call, a.ended, c.parts), '; ' ORDER BY c.n)
 	FROM call c, LATERAL (SELECT coalesce(string_agg(p.part || CASE ended WHEN 'no error' THEN '' ELSE ' ' || ended END, ' ' ORDER BY p.n), '') AS ended
 		FROM part p, LATERAL pg_temp.called_by(p.role, format(c.call, :q, :p, p.part, :'t', p.n, :pending, :refund)) AS ended WHERE ended <> '42501') a

@@ -19,11 +19,15 @@ INSERT INTO call (name, call) VALUES
 	('payment_begin', format('SELECT ticket.payment_begin(%s, %%L, $$card$$)', :r)),
 	('reservation_cancel', format('SELECT ticket.reservation_cancel(%s, %%L)', :r)),
 	('user_withdraw', 'SELECT ticket.user_withdraw(%L)'),
-	('check_user', 'SELECT ticket.check_user(%L)');
+	('check_user', 'SELECT ticket.check_user(%L)'),
+	('user_reservations', 'SELECT ticket.user_reservations(%L)'),
+	('user_reservation', format('SELECT ticket.user_reservation(%s, %%L)', :r)),
+	('point_history', 'SELECT ticket.point_history(%L)'),
+	('own_reservation', format('SELECT ticket.own_reservation(%s, %%L)', :r));
 SELECT is((SELECT array_agg(p.proname ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
 	AND p.proargnames[1: p.pronargs] @> '{user_id}'
 	-- whose user_id is not the caller's
-	AND p.proname <> ALL ('{user_block,user_unblock,history}')), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
+	AND p.proname !~ '^(history|user_block|user_unblock|(sales|operator|seller)_.*)$'), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
 
 -- ---------- a setting ----------
 
@@ -37,7 +41,7 @@ SELECT pg_temp.refused(format(call, 'claim-bob'), 'TK013', name || ': somebody e
 SELECT pg_temp.refused(format(call, ''), 'TK013', name || ': an empty user_id') FROM call ORDER BY n;
 SELECT pg_temp.refused(format(call, 'claim-alic'), 'TK013', name || ': part of the name') FROM call ORDER BY n;
 SELECT pg_temp.refused(format(call, NULL), 'TK005', name || ': bob''s reservation is not found') FROM call
-WHERE name IN ('hold_extend', 'seat_release', 'pay_reservation', 'payment_begin', 'reservation_cancel') ORDER BY n;
+WHERE name IN ('user_reservation', 'own_reservation', 'hold_extend', 'seat_release', 'pay_reservation', 'payment_begin', 'reservation_cancel') ORDER BY n;
 SELECT is(ticket.point_charge('claim-alice', 7), 7::bigint, 'one''s own name may be given');
 SELECT is(ticket.point_balance(NULL), 7::bigint, 'or left out');
 SELECT is(ticket.check_user(NULL), 'claim-alice', 'check_user answers with the claim');

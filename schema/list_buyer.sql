@@ -1,0 +1,286 @@
+/*
+ * list_buyer.sql
+ *		Lists for buyers: concerts found in one way or another, and what one has.
+ *
+ * Every list comes in pages.  `limit` is the length of a page; `after` is the
+ * number in the first column of the last row of the page before, and the next
+ * page begins behind it.  The order is one in which a row never moves, so that
+ * what is added meanwhile neither hides nor repeats what was there.  Each has
+ * an index that gives that order; test/sql/plan.sql sees that it is used.  JIT is
+ * off: to compile what reads a page takes a hundred times as long as reading it.
+ */
+
+CREATE FUNCTION ticket.check_limit("limit" int) RETURNS int
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM ticket.check_argument("limit" BETWEEN 1 AND 1000, 'limit must be between 1 and 1000');
+	RETURN "limit";
+END $$;
+COMMENT ON FUNCTION ticket.check_limit(int) IS 'The length of a page, 1 to 1000; 22023 if it is none';
+
+CREATE FUNCTION ticket.name_grams(name text, artist text) RETURNS text[]
+	LANGUAGE c IMMUTABLE COST 100 AS 'MODULE_PATHNAME', 'ticket_name_grams';
+COMMENT ON FUNCTION ticket.name_grams(text, text) IS
+	'The letters and pairs of letters in a name and an artist: what concert_search looks up';
+CREATE FUNCTION ticket.search_grams(search text) RETURNS text[]
+	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_search_grams';
+COMMENT ON FUNCTION ticket.search_grams(text) IS 'The pairs of letters that a name must have to contain the text';
+
+CREATE INDEX concert_grams ON ticket.concert USING gin (ticket.name_grams(name, artist));
+CREATE INDEX concert_owner ON ticket.concert (owner, concert_id) WHERE owner IS NOT NULL;
+CREATE INDEX performance_starts ON ticket.performance (starts_at, performance_id);
+
+/* ---------- concerts ---------- */
+
+CREATE VIEW ticket.concert_card AS
+SELECT c.concert_id, c.name, c.artist, c.image, c.starts_at, c.ends_at, p.performances, p.next_starts_at,
+	c.owner AS seller_id
+FROM ticket.concert c, LATERAL (
+	SELECT count(*) AS performances, min(p.starts_at) FILTER (WHERE p.starts_at > ticket.clock()) AS next_starts_at
+	FROM ticket.performance p WHERE p.concert_id = c.concert_id AND p.status = 'scheduled') p
+WHERE c.withdrawn_at IS NULL;
+COMMENT ON VIEW ticket.concert_card IS 'Concerts as lists show them';
+COMMENT ON COLUMN ticket.concert_card.concert_id IS 'Number of the concert';
+COMMENT ON COLUMN ticket.concert_card.name IS 'Its name';
+COMMENT ON COLUMN ticket.concert_card.artist IS 'Who plays';
+COMMENT ON COLUMN ticket.concert_card.image IS 'Where a picture is';
+COMMENT ON COLUMN ticket.concert_card.starts_at IS 'Begin of its period';
+COMMENT ON COLUMN ticket.concert_card.ends_at IS 'End of its period';
+COMMENT ON COLUMN ticket.concert_card.performances IS 'How many dates it has';
+COMMENT ON COLUMN ticket.concert_card.next_starts_at IS 'The next of them; NULL: none is to come';
+COMMENT ON COLUMN ticket.concert_card.seller_id IS 'Whose concert it is; NULL: the house''s own';
+
+CREATE FUNCTION ticket.concert_search(search text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
+	RETURNS SETOF ticket.concert_card LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	-- What the index finds, then its order: who walks in order looks at all there are.
+	WITH found AS MATERIALIZED (
+		SELECT c.concert_id FROM ticket.concert c
+		WHERE ticket.name_grams(c.name, c.artist) @> (SELECT ticket.search_grams($1))
+			AND (strpos(lower(c.name), lower($1)) > 0 OR strpos(lower(c.artist), lower($1)) > 0)
+			AND c.withdrawn_at IS NULL
+	)
+	SELECT d.* FROM (SELECT f.concert_id FROM found f WHERE f.concert_id < coalesce($3, 9223372036854775807)
+			ORDER BY f.concert_id DESC LIMIT (SELECT ticket.check_limit($2))) f
+		JOIN ticket.concert_card d ON d.concert_id = f.concert_id
+	ORDER BY d.concert_id DESC;
+END;
+COMMENT ON FUNCTION ticket.concert_search(text, int, bigint) IS
+	'Concerts in whose name or artist the text occurs, capital letters or small, in the middle of a word or not; newest first';
+
+CREATE FUNCTION ticket.concerts_by_seller(seller_id text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
+	RETURNS SETOF ticket.concert_card LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	SELECT d.* FROM (
+		SELECT c.concert_id FROM ticket.concert c
+		WHERE c.owner = $1 AND c.withdrawn_at IS NULL AND c.concert_id < coalesce($3, 9223372036854775807)
+		ORDER BY c.concert_id DESC LIMIT (SELECT ticket.check_limit($2))) f
+		JOIN ticket.concert_card d ON d.concert_id = f.concert_id
+	ORDER BY d.concert_id DESC;
+END;
+COMMENT ON FUNCTION ticket.concerts_by_seller(text, int, bigint) IS 'The concerts of a seller, newest first';
+
+CREATE FUNCTION ticket.concerts_by_id(concert_ids bigint[])
+	RETURNS SETOF ticket.concert_card
+	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM ticket.check_argument(cardinality(concert_ids) <= 1000, 'concert_ids must be given and have at most 1000 elements');
+	RETURN QUERY
+	SELECT d.* FROM (SELECT u.id, min(u.n) AS n FROM unnest(concert_ids) WITH ORDINALITY AS u(id, n) GROUP BY u.id) u
+		JOIN ticket.concert_card d ON d.concert_id = u.id
+	ORDER BY u.n;
+END $$;
+COMMENT ON FUNCTION ticket.concerts_by_id(bigint[]) IS
+	'These concerts, up to 1000, in this order; those that are not there, or were withdrawn, are left out';
+
+CREATE FUNCTION ticket.concerts_by_date(
+	"from" timestamptz DEFAULT NULL,
+	until timestamptz DEFAULT 'infinity',
+	"limit" int DEFAULT 50,
+	after bigint DEFAULT NULL,
+	OUT performance_id bigint, OUT starts_at timestamptz, OUT concert_id bigint, OUT name text, OUT artist text,
+	OUT venue text, OUT image text, OUT seller_id text
+) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	SELECT p.performance_id, p.starts_at, c.concert_id, c.name, c.artist, v.name, c.image, c.owner
+	FROM ticket.performance p JOIN ticket.concert c ON c.concert_id = p.concert_id
+		JOIN ticket.venue v ON v.venue_id = p.venue_id
+	WHERE (p.starts_at, p.performance_id) > (
+			(SELECT greatest(coalesce($1, ticket.clock()), (SELECT a.starts_at FROM ticket.performance a WHERE a.performance_id = $4))),
+			(SELECT coalesce(max(a.performance_id), 0) FROM ticket.performance a
+				WHERE a.performance_id = $4 AND a.starts_at >= coalesce($1, ticket.clock())))
+		AND p.starts_at < $2 AND p.status = 'scheduled'
+	ORDER BY p.starts_at, p.performance_id LIMIT (SELECT ticket.check_limit($3));
+END;
+COMMENT ON FUNCTION ticket.concerts_by_date(timestamptz, timestamptz, int, bigint) IS
+	'What is on, by date: every performance from now or `from` on and before `until`, with its concert';
+
+CREATE FUNCTION ticket.performances(
+	concert_id bigint,
+	"limit" int DEFAULT 1000,
+	after bigint DEFAULT NULL,
+	OUT performance_id bigint, OUT venue text, OUT starts_at timestamptz, OUT queue_id bigint,
+	OUT sale_opens_at timestamptz, OUT sale_closes_at timestamptz, OUT on_sale boolean,
+	OUT seats int, OUT max_seats_per_user int, OUT available bigint
+) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	SELECT p.performance_id, v.name, p.starts_at, p.queue_id, p.sale_opens_at, p.sale_closes_at,
+		p.status = 'scheduled' AND (p.sale_opens_at IS NULL OR p.sale_opens_at <= ticket.clock())
+			AND coalesce(p.sale_closes_at, p.starts_at) > ticket.clock()
+			AND p.starts_at > ticket.clock(),
+		p.seat_count, p.max_seats_per_user,
+		(SELECT coalesce(sum(s.available), 0)::bigint FROM ticket.sections(p.performance_id) s)
+	FROM (SELECT * FROM ticket.performance p
+			WHERE p.concert_id = $1 AND (p.starts_at, p.performance_id) > (
+				(SELECT coalesce(max(a.starts_at), '-infinity') FROM ticket.performance a WHERE a.performance_id = $3), coalesce($3, 0))
+			ORDER BY p.starts_at, p.performance_id LIMIT (SELECT ticket.check_limit($2))) p
+		JOIN ticket.venue v ON v.venue_id = p.venue_id
+	ORDER BY p.starts_at, p.performance_id;
+END;
+COMMENT ON FUNCTION ticket.performances(bigint, int, bigint) IS 'The dates of a concert, in order, with the seats that are left';
+
+/* ---------- what was agreed ---------- */
+
+/*
+ * OFFSET 0 keeps the parts apart: each is looked up once, by its key, and the
+ * planner need not look for an order of ten joins, which takes longer than to
+ * read a page.
+ */
+CREATE VIEW ticket.reservation_terms AS
+SELECT r.reservation_id, a.concert_id, n.concert, n.artist, n.venue, a.starts_at,
+	(SELECT jsonb_agg(jsonb_build_object('seat_id', u.seat_id,
+			'section', CASE WHEN s.was IS NULL THEN s.name ELSE s.was ->> 'name' END,
+			'grade', CASE WHEN s.was IS NULL THEN s.grade ELSE s.was ->> 'grade' END,
+			'row', s.row_no, 'number', s.seat_no, 'price', u.price) ORDER BY u.seat_id)
+		FROM unnest(r.seat_ids, r.prices) AS u(seat_id, price) LEFT JOIN LATERAL (
+			SELECT e.row_no, e.seat_no, s.name, s.grade, (SELECT h.was FROM ticket.catalogue_past h
+				WHERE h.kind = 'section' AND h.id = s.section_id AND h.until > r.created_at
+				ORDER BY h.until LIMIT 1) AS was
+			FROM ticket.seat e JOIN ticket.section s ON s.section_id = e.section_id
+			WHERE e.performance_id = r.performance_id AND e.seat_id = u.seat_id OFFSET 0) s ON true) AS seats
+FROM ticket.reservation r, LATERAL (
+		SELECT CASE WHEN p.was IS NULL THEN p.starts_at ELSE (p.was ->> 'starts_at')::timestamptz END AS starts_at,
+			CASE WHEN p.was IS NULL THEN p.concert_id ELSE (p.was ->> 'concert_id')::bigint END AS concert_id,
+			CASE WHEN p.was IS NULL THEN p.venue_id ELSE (p.was ->> 'venue_id')::bigint END AS venue_id
+		FROM (SELECT p.starts_at, p.concert_id, p.venue_id, (SELECT h.was FROM ticket.catalogue_past h
+				WHERE h.kind = 'performance' AND h.id = p.performance_id AND h.until > r.created_at
+				ORDER BY h.until LIMIT 1) AS was
+			FROM ticket.performance p WHERE p.performance_id = r.performance_id OFFSET 0) p OFFSET 0) a,
+	LATERAL (
+		SELECT CASE WHEN c.was IS NULL THEN c.name ELSE c.was ->> 'name' END AS concert,
+			CASE WHEN c.was IS NULL THEN c.artist ELSE c.was ->> 'artist' END AS artist,
+			CASE WHEN v.was IS NULL THEN v.name ELSE v.was ->> 'name' END AS venue
+		FROM (SELECT c.name, c.artist, (SELECT h.was FROM ticket.catalogue_past h
+				WHERE h.kind = 'concert' AND h.id = c.concert_id AND h.until > r.created_at
+				ORDER BY h.until LIMIT 1) AS was
+			FROM ticket.concert c WHERE c.concert_id = a.concert_id OFFSET 0) c,
+			(SELECT v.name, (SELECT h.was FROM ticket.catalogue_past h
+				WHERE h.kind = 'venue' AND h.id = v.venue_id AND h.until > r.created_at
+				ORDER BY h.until LIMIT 1) AS was
+			FROM ticket.venue v WHERE v.venue_id = a.venue_id OFFSET 0) v OFFSET 0) n;
+COMMENT ON VIEW ticket.reservation_terms IS
+	'What was agreed with the buyer when the seats were held, whatever the catalogue says now';
+COMMENT ON COLUMN ticket.reservation_terms.reservation_id IS 'Number of the reservation';
+COMMENT ON COLUMN ticket.reservation_terms.concert_id IS 'The concert';
+COMMENT ON COLUMN ticket.reservation_terms.concert IS 'Its name';
+COMMENT ON COLUMN ticket.reservation_terms.artist IS 'Who plays';
+COMMENT ON COLUMN ticket.reservation_terms.venue IS 'Where';
+COMMENT ON COLUMN ticket.reservation_terms.starts_at IS 'When';
+COMMENT ON COLUMN ticket.reservation_terms.seats IS
+	'A JSON array of the seats it has now: seat_id, section, grade, row, number, price of each';
+
+/* A hold that is over is expired, tidied or not. */
+CREATE FUNCTION ticket.reservation_status(status text, expires_at timestamptz, at timestamptz) RETURNS text
+	LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN $1 = 'held' AND $2 <= $3 THEN 'expired' ELSE $1 END;
+END;
+COMMENT ON FUNCTION ticket.reservation_status(text, timestamptz, timestamptz) IS
+	'What a reservation is at that time: a hold that is over is expired, tidied or not';
+
+/* ---------- what a user has ---------- */
+
+CREATE FUNCTION ticket.user_reservations(
+	user_id text,
+	"limit" int DEFAULT 50,
+	after bigint DEFAULT NULL,
+	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
+	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
+	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT paid_at timestamptz,
+	OUT refunded bigint, OUT total bigint
+) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	WITH mine AS MATERIALIZED (
+		SELECT r.* FROM ticket.reservation r WHERE r.user_id = (SELECT ticket.check_user($1))
+	), page AS MATERIALIZED (
+		SELECT m.* FROM mine m WHERE m.reservation_id < coalesce($3, 9223372036854775807)
+		ORDER BY m.reservation_id DESC LIMIT (SELECT ticket.check_limit($2))
+	)
+	SELECT m.reservation_id, ticket.reservation_number(m.reservation_id),
+		ticket.reservation_status(m.status, m.expires_at, (SELECT ticket.clock())), t.concert_id, t.concert, t.artist, t.venue,
+		t.starts_at, m.performance_id, t.seats, m.amount, m.created_at, m.expires_at, p.paid_at, p.refunded,
+		(SELECT count(*) FROM mine)
+	FROM page m JOIN ticket.reservation_terms t ON t.reservation_id = m.reservation_id
+		LEFT JOIN ticket.payment p ON p.reservation_id = m.reservation_id AND p.paid_at IS NOT NULL
+	ORDER BY m.reservation_id DESC;
+END;
+COMMENT ON FUNCTION ticket.user_reservations(text, int, bigint) IS
+	'The reservations of a user, newest first, with what was agreed; total: how many there are in all';
+
+CREATE FUNCTION ticket.own_reservation(reservation_id bigint, user_id text) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	caller text := ticket.check_user(user_id);
+BEGIN
+	PERFORM ticket.check_argument($1 IS NOT NULL, 'reservation_id must not be NULL');
+	PERFORM ticket.check_found(EXISTS (SELECT FROM ticket.reservation r WHERE r.reservation_id = $1 AND r.user_id = caller),
+		format('the user has no reservation %s', $1));
+	RETURN $1;
+END $$;
+COMMENT ON FUNCTION ticket.own_reservation(bigint, text) IS 'The reservation_id, if it is the user''s own; else TK005';
+
+CREATE FUNCTION ticket.user_reservation(
+	reservation_id bigint,
+	user_id text,
+	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
+	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
+	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz,
+	OUT payment_id bigint, OUT provider text, OUT paid_at timestamptz, OUT refunded bigint
+) LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	SELECT r.reservation_id, ticket.reservation_number(r.reservation_id),
+		ticket.reservation_status(r.status, r.expires_at, ticket.clock()), t.concert_id, t.concert, t.artist, t.venue,
+		t.starts_at, r.performance_id, t.seats, r.amount, r.created_at, r.expires_at, r.ended_at, p.payment_id, p.provider,
+		p.paid_at, p.refunded
+	FROM (SELECT ticket.own_reservation($1, $2) AS id) o
+		JOIN ticket.reservation r ON r.reservation_id = o.id
+		JOIN ticket.reservation_terms t ON t.reservation_id = o.id
+		LEFT JOIN ticket.payment p ON p.reservation_id = o.id AND p.paid_at IS NOT NULL;
+END;
+COMMENT ON FUNCTION ticket.user_reservation(bigint, text) IS
+	'One reservation of a user: what was agreed, what became of it, how it was paid';
+
+CREATE FUNCTION ticket.point_history(
+	user_id text,
+	"limit" int DEFAULT 50,
+	after bigint DEFAULT NULL,
+	OUT ledger_id bigint, OUT kind text, OUT amount bigint, OUT balance bigint, OUT created_at timestamptz,
+	OUT payment_id bigint, OUT reservation_id bigint, OUT total bigint
+) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+BEGIN ATOMIC
+	SELECT g.ledger_id, g.kind, g.balance_after - g.balance_before, g.balance_after, g.created_at, g.payment_id, p.reservation_id,
+		(SELECT count(*) FROM ticket.ledger n WHERE n.user_id = (SELECT ticket.check_user($1)) AND n.balance_after IS NOT NULL)
+	FROM (SELECT * FROM ticket.ledger g
+			WHERE g.user_id = (SELECT ticket.check_user($1)) AND g.balance_after IS NOT NULL
+				AND g.ledger_id < coalesce($3, 9223372036854775807)
+			ORDER BY g.ledger_id DESC LIMIT (SELECT ticket.check_limit($2))) g
+		LEFT JOIN ticket.payment p ON p.payment_id = g.payment_id
+	ORDER BY g.ledger_id DESC;
+END;
+COMMENT ON FUNCTION ticket.point_history(text, int, bigint) IS
+	'The movements of a user''s points, newest first: what came or went and the balance right after; total: how many there are in all';
+
+SELECT ticket.permit('{buyer,seller,operator,auditor}', 'EXECUTE',
+	'{concert_search,concerts_by_seller,concerts_by_id,concerts_by_date}');
+SELECT ticket.permit('{buyer,operator,auditor}', 'EXECUTE', '{user_reservations,user_reservation,point_history}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{concert_card,reservation_terms}');

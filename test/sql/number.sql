@@ -1,0 +1,34 @@
+-- Reservation numbers.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+
+SELECT pg_temp.sale(price => 5) AS p, ticket.point_charge('number', 10) AS balance \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{1}', 'number') \gset
+SELECT ticket.reservation_number(:r) AS number \gset
+SELECT ok(:'number' ~ '^[34679ACDEFGHJKMNPQRTWXY]{4}(-[34679ACDEFGHJKMNPQRTWXY]{4}){2}$', 'three groups of four letters');
+SELECT is(ticket.reservation_id(:'number'), :r::bigint, 'and back');
+SELECT is(ticket.reservation_id(lower(replace(:'number', '-', ' '))), :r::bigint, 'as somebody types it');
+SELECT is((SELECT status FROM ticket.pay_reservation(ticket.reservation_id(:'number'), 'number')), 'captured', 'usable where a reservation_id is');
+SELECT is((SELECT count(DISTINCT ticket.reservation_number(n)) FROM generate_series(1, 10000) n), 10000::bigint, 'each has one of its own');
+SELECT ok((SELECT bool_and(ticket.reservation_id(ticket.reservation_number(n)) = n)
+	FROM (SELECT n FROM generate_series(1, 1000) n UNION ALL SELECT 952809757913926 - n FROM generate_series(0, 9) n) n), 'that leads back');
+SELECT pg_temp.refused(call, '22023') FROM unnest(ARRAY[
+	'SELECT ticket.reservation_number(NULL)', 'SELECT ticket.reservation_number(0)', 'SELECT ticket.reservation_number(-1)',
+	'SELECT ticket.reservation_number(952809757913927)', 'SELECT ticket.reservation_number(9223372036854775807)',
+	'SELECT ticket.reservation_number(-9223372036854775808)', 'SELECT ticket.reservation_id(NULL)',
+	'SELECT ticket.reservation_id($$$$)', 'SELECT ticket.reservation_id($$3333-3333-3334$$)',
+	'SELECT ticket.reservation_id($$0000-0000-0000$$)', 'SELECT ticket.reservation_id(repeat($$3$$, 1000000))',
+	'SELECT ticket.reservation_id($$3333-3333-333한$$)']) AS call;
+-- A key of its own for each database; one that is brought by a restore counts at once
+BEGIN;
+INSERT INTO ticket.number_key (key) VALUES (decode('000102030405060708090a0b0c0d0e0f', 'hex'));
+SELECT is((SELECT count(*) FROM ticket.number_key), 1::bigint, 'there is one key');
+SELECT isnt(ticket.reservation_number(:r), :'number', 'another key makes other numbers');
+SELECT ticket.reservation_number(1) AS one \gset
+ROLLBACK;
+SELECT is(ticket.reservation_number(:r), :'number', 'the old key makes the old ones');
+SELECT isnt(ticket.reservation_number(1), :'one', 'not those of a key that is known');
+SELECT is((SELECT length(key) FROM ticket.number_key), 16, 'the key is random from the start');
+SELECT * FROM finish();
