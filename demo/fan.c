@@ -88,6 +88,13 @@ between(int64_t least, int64_t most)
 	return least + (int64_t) (random_fraction() * (double) (most - least));
 }
 
+/* A time to think, or to walk from one click to the next, at the pace asked for. */
+static int64_t
+think(int64_t least, int64_t most)
+{
+	return between(least, most) / options.pace;
+}
+
 /* What he does next, and when. */
 static void
 go(Fan *fan, Call next, int64_t due)
@@ -133,9 +140,9 @@ fans_create(int64_t now)
 		if (chance(PCT_IMPATIENT))
 			fan->patience = (uint8_t) between(1, 4);
 		if (chance(PCT_EARLY))
-			go(fan, CALL_ENQUEUE, now + (int64_t) (when * when * WAVE));
+			go(fan, CALL_ENQUEUE, now + (int64_t) (when * when * WAVE) / options.pace);
 		else
-			go(fan, CALL_ENQUEUE, now + (int64_t) (when * STRAGGLERS));
+			go(fan, CALL_ENQUEUE, now + (int64_t) (when * STRAGGLERS) / options.pace);
 	}
 }
 
@@ -162,9 +169,9 @@ fans_sold_out(int64_t now)
 		if (fan->next == CALL_ENQUEUE)
 			finish(fan, OUT_SOLD_OUT);
 		else if (fan->next == CALL_STATUS)
-			leave(fan, OUT_SOLD_OUT, now + between(0, FAREWELL));
+			leave(fan, OUT_SOLD_OUT, now + think(0, FAREWELL));
 		else if (fan->next == CALL_SECTIONS || fan->next == CALL_SEATS || fan->next == CALL_HOLD)
-			leave(fan, OUT_EMPTY_HANDED, now + between(0, FAREWELL));
+			leave(fan, OUT_EMPTY_HANDED, now + think(0, FAREWELL));
 	}
 }
 
@@ -268,12 +275,12 @@ in_line(Fan *fan, const PGresult *res, int64_t now)
 		if (sold_out)
 			leave(fan, OUT_EMPTY_HANDED, now);
 		else
-			go(fan, CALL_SECTIONS, now + between(200 * MSEC, 1200 * MSEC));
+			go(fan, CALL_SECTIONS, now + think(200 * MSEC, 1200 * MSEC));
 	}
 	else if (strcmp(status, "waiting") != 0)
 		finish(fan, OUT_TOO_SLOW);
 	else if (sold_out)
-		leave(fan, OUT_SOLD_OUT, now + between(0, FAREWELL));
+		leave(fan, OUT_SOLD_OUT, now + think(0, FAREWELL));
 	else if (fan->patience > 0 && --fan->patience == 0)
 	{
 		if (chance(50))
@@ -315,13 +322,13 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 		if (best && number_at(res, i, 1) >= fan->want)
 		{
 			fan->section = (int) number_at(res, i, 0);
-			go(fan, CALL_SEATS, now + between(200 * MSEC, 800 * MSEC));
+			go(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
 			return;
 		}
 	}
 	if (free_seats == 0)
 	{
-		look_again(fan, CALL_SECTIONS, now + between(1 * SEC, 3 * SEC));
+		look_again(fan, CALL_SECTIONS, now + think(1 * SEC, 3 * SEC));
 		return;
 	}
 
@@ -335,7 +342,7 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 			break;
 		}
 	}
-	go(fan, CALL_SEATS, now + between(200 * MSEC, 800 * MSEC));
+	go(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
 }
 
 /* Are the rows [first, first + count) seats side by side? */
@@ -361,7 +368,7 @@ choose_seats(Fan *fan, const PGresult *res, int64_t now)
 
 	if (rows == 0)
 	{
-		look_again(fan, CALL_SECTIONS, now + between(300 * MSEC, 1 * SEC));
+		look_again(fan, CALL_SECTIONS, now + think(300 * MSEC, 1 * SEC));
 		return;
 	}
 
@@ -379,7 +386,7 @@ choose_seats(Fan *fan, const PGresult *res, int64_t now)
 	for (int i = 0; i < want; i++)
 		fan->seats[i] = (int) number_at(res, first + i, 0);
 	fan->nseats = (uint8_t) want;
-	go(fan, CALL_HOLD, now + between(300 * MSEC, 1500 * MSEC));
+	go(fan, CALL_HOLD, now + think(300 * MSEC, 1500 * MSEC));
 }
 
 static void
@@ -393,10 +400,10 @@ got_hold(Fan *fan, const PGresult *res, int64_t now)
 	else if (chance(PCT_RELEASES))
 	{
 		fan->outcome = OUT_RELEASED;
-		go(fan, CALL_RELEASE, now + between(1 * SEC, 4 * SEC));
+		go(fan, CALL_RELEASE, now + think(1 * SEC, 4 * SEC));
 	}
 	else
-		go(fan, CALL_PAY, now + between(1 * SEC, 4 * SEC));
+		go(fan, CALL_PAY, now + think(1 * SEC, 4 * SEC));
 }
 
 static void
@@ -428,7 +435,7 @@ got_payment(Fan *fan, const PGresult *res, int64_t now)
 	if (chance(PCT_CANCELS))
 	{
 		cancels_planned++;
-		go(fan, CALL_CANCEL, now + between(500 * MSEC, 2 * SEC));
+		go(fan, CALL_CANCEL, now + think(500 * MSEC, 2 * SEC));
 	}
 	else
 		finish(fan, OUT_BOUGHT);
@@ -451,7 +458,7 @@ refused(Fan *fan, const char *sqlstate, int64_t now)
 	Call call = (Call) fan->next;
 
 	if (strcmp(sqlstate, "TK018") == 0 || strcmp(sqlstate, "40001") == 0)
-		go(fan, call, now + between(50 * MSEC, 200 * MSEC));
+		go(fan, call, now + think(50 * MSEC, 200 * MSEC));
 	else if (call == CALL_LEAVE)
 		finish(fan, (Outcome) fan->outcome);
 	else if (call == CALL_RELEASE)
@@ -462,13 +469,13 @@ refused(Fan *fan, const char *sqlstate, int64_t now)
 		finish(fan, OUT_BOUGHT);
 	}
 	else if (strcmp(sqlstate, "TK006") == 0)
-		look_again(fan, CALL_SEATS, now + between(200 * MSEC, 800 * MSEC));
+		look_again(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
 	else if (strcmp(sqlstate, "TK007") == 0)
-		look_again(fan, CALL_SECTIONS, now + between(200 * MSEC, 800 * MSEC));
+		look_again(fan, CALL_SECTIONS, now + think(200 * MSEC, 800 * MSEC));
 	else if (strcmp(sqlstate, "TK010") == 0)
 	{
 		fan->outcome = OUT_SHORT;
-		go(fan, CALL_RELEASE, now + between(500 * MSEC, 1 * SEC));
+		go(fan, CALL_RELEASE, now + think(500 * MSEC, 1 * SEC));
 	}
 	else if (strcmp(sqlstate, "TK001") == 0 || strcmp(sqlstate, "TK002") == 0)
 		finish(fan, OUT_TOO_SLOW);

@@ -58,6 +58,7 @@ Options options = {
 	.clients = 32,
 	.limit_s = 300,
 	.seed = 1,
+	.pace = 1,
 	.fans_conninfo = "",
 	.csv_path = "rush.csv",
 };
@@ -426,7 +427,7 @@ read_options(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:m:f:c:q:p:l:s:o:")) != -1)
+	while ((opt = getopt(argc, argv, "d:m:f:c:q:p:l:s:o:x:")) != -1)
 	{
 		switch (opt)
 		{
@@ -457,11 +458,14 @@ read_options(int argc, char **argv)
 			case 'o':
 				options.csv_path = optarg;
 				break;
+			case 'x':
+				options.pace = number_option(optarg, 1);
+				break;
 			default:
 				fprintf(stderr, "usage: rush -d conninfo [-m monitor's conninfo]"
 								" -q queue -p performance\n"
 								"            [-f fans] [-c connections]"
-								" [-l seconds at most] [-s seed] [-o csv]\n");
+								" [-l seconds at most] [-s seed] [-x pace] [-o csv]\n");
 				exit(1);
 		}
 	}

@@ -87,6 +87,7 @@ typedef struct Options
 	int64_t performance_id;
 	int limit_s; /* give up after so many seconds */
 	uint64_t seed;
+	int pace; /* times as fast as people are */
 	const char *csv_path;
 } Options;
 

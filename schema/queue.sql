@@ -59,7 +59,7 @@ COMMENT ON COLUMN ticket.queue.created_at IS 'When it was entered';
 COMMENT ON COLUMN ticket.queue.poll_front IS
 	'poll_after of the first in line; never longer than a third of idle_ttl';
 COMMENT ON COLUMN ticket.queue.poll_back IS
-	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl';
+	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl, nor than half of estimated_wait once that is measured';
 COMMENT ON COLUMN ticket.queue.poll_back_position IS 'The position from which on poll_after is poll_back';
 COMMENT ON COLUMN ticket.queue.outflow_window IS
 	'The time over which the rate of promotion is averaged that estimated_wait comes from';

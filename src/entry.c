@@ -77,17 +77,6 @@ ticket_view_row(const TicketView *view)
 	return answer_row(&ticket_answer, values, nulls);
 }
 
-/* From poll_front at the head of the line evenly to poll_back at poll_back_position. */
-static int64
-poll_after(const QueueConfig *config, int64 position)
-{
-	double span = config->poll_back - config->poll_front;
-	int64 us = config->poll_front + (int64) (span * Min(position - 1, config->poll_back_position) /
-											 config->poll_back_position);
-
-	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
-}
-
 /* -1: not known. */
 static int64
 estimated_wait(const Queue *queue, int64 position, TimestampTz now)
@@ -105,6 +94,24 @@ estimated_wait(const Queue *queue, int64 position, TimestampTz now)
 	return (us + config->wait_step - 1) / config->wait_step * config->wait_step;
 }
 
+/*
+ * From poll_front at the head of the line evenly to poll_back at
+ * poll_back_position; where the line is seen to move faster than that, after
+ * half the wait, so that nobody sleeps through his turn.
+ */
+static int64
+poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	double span = config->poll_back - config->poll_front;
+	int64 us = config->poll_front + (int64) (span * Min(position - 1, config->poll_back_position) /
+											 config->poll_back_position);
+
+	if (wait_us >= 0 && queue_outflow_measured(queue, now))
+		us = Min(us, Max(config->poll_front, wait_us / 2));
+	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
+}
+
 /* With the queue lock held. */
 static void
 view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
@@ -113,8 +120,8 @@ view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
 	view->live = true;
 	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
 					 pending_shift(queue, view->token.place);
-	view->poll_us = poll_after(&queue->config, view->position);
 	view->wait_us = estimated_wait(queue, view->position, now);
+	view->poll_us = poll_after(queue, view->position, view->wait_us, now);
 }
 
 static void

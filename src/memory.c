@@ -540,6 +540,12 @@ queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now)
 	queue->ended += ended;
 }
 
+bool
+queue_outflow_measured(const Queue *queue, TimestampTz now)
+{
+	return meter_rate(&queue->promotions, now, queue->config.outflow_window) >= 0;
+}
+
 /* Promotions a second: as measured, as configured before that. */
 double
 queue_outflow(const Queue *queue, TimestampTz now)

@@ -153,6 +153,7 @@ extern bool queue_is_open(const Queue *queue, TimestampTz now);
 extern bool queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz now);
 extern void queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now);
 extern void queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now);
+extern bool queue_outflow_measured(const Queue *queue, TimestampTz now);
 extern double queue_outflow(const Queue *queue, TimestampTz now);
 extern double queue_ended_rate(const Queue *queue, TimestampTz now);
 

@@ -46,6 +46,19 @@ SELECT is(pg_temp.told(:q, '{1}'), '0.001', 'nor after rollback');
 UPDATE queue SET poll_front = '5 s', poll_back = '5 s', idle_ttl = '1 hour' WHERE queue_id = :q;
 SELECT is(pg_temp.told(:q, '{1}'), '5', 'but after commit');
 
+-- Where 12 were promoted within 6 s, the 14th of those left waits 7 s.
+SELECT queue_create('fast', capacity => 12, idle_ttl => '1 day') AS q \gset
+UPDATE queue SET poll_front = '1 s', poll_back = '1 hour', poll_back_position = 1, mode = 'paused' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 26) AS i \gset
+SELECT is(pg_temp.told(:q, '{1,26}'), '1 3600', 'far back one asks seldom');
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
+SELECT is(ticket_promote(:q), 12, 'some go in');
+SET ticket.clock_offset = '6 s';
+SELECT ok(poll_after BETWEEN '3 s' AND '4 s', 'the line moves: one asks after half the wait')
+FROM ticket_enqueue(:q, 'u26');
+SELECT is(pg_temp.told(:q, '{13,14}'), '1 1', 'but not before poll_front');
+RESET ticket.clock_offset;
+
 -- ---------- estimated_wait ----------
 
 -- By the rate configured: 10 in 7 s.
