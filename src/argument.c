@@ -297,3 +297,19 @@ arg_seats(FunctionCallInfo fcinfo, int argno, int *count)
 	*count = n;
 	return seats;
 }
+
+bool
+text_same(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* A number as text. */
+Datum
+number_text(int64 number)
+{
+	char digits[MAXINT8LEN + 1];
+
+	return PointerGetDatum(cstring_to_text_with_len(digits, pg_lltoa(number, digits)));
+}

@@ -14,12 +14,12 @@
 #include "pending.h"
 #include "plan.h"
 #include "relation.h"
+#include "stock.h"
 #include "storage/lmgr.h"
 #include "ticket.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "write.h"
 
 /* poll_after of those who do not wait, and of all who ask a standby. */
 #define POLL_REST_US (30 * USECS_PER_SEC)
@@ -142,13 +142,6 @@ view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
 }
 
 /* ---------- enter ---------- */
-
-static RowTarget entry_row = {
-	.table = REL_QUEUE_ENTRY,
-	.row_size = ENTRY_ROW_SIZE,
-	.unless = REL_QUEUE_ENTRY_LIVE_USER,
-	.conflict = "(queue_id, user_id) WHERE ended_at IS NULL",
-};
 
 static SavedPlan find_live_entry = {
 	"SELECT place, secret, status, expires_at FROM ticket.queue_entry"

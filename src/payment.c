@@ -4,17 +4,24 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/xact.h"
 #include "answer.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "load.h"
 #include "metrics.h"
 #include "money.h"
+#include "miscadmin.h"
+#include "outbox.h"
 #include "pending.h"
 #include "plan.h"
 #include "seat.h"
+#include "stock.h"
 #include "ticket.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
 PG_FUNCTION_INFO_V1(ticket_pay_reservation);
 
@@ -27,15 +34,6 @@ static AnswerType payment_answer = {
 	 {"paid_at", TIMESTAMPTZOID}},
 };
 
-static SavedPlan lock_reservation = {
-	"SELECT status, expires_at, amount, queue_id, place, pg_catalog.cardinality(seat_ids),"
-	" performance_id, pending_payment FROM ticket.reservation WHERE reservation_id" EQ
-	"$1 AND user_id" EQ "$2"
-	" FOR NO KEY UPDATE",
-	2,
-	{INT8OID, TEXTOID},
-};
-
 static SavedPlan find_payment = {
 	"SELECT payment_id, status, amount, balance, paid_at FROM ticket.payment"
 	" WHERE reservation_id" EQ "$1 AND paid_at IS NOT NULL",
@@ -43,48 +41,16 @@ static SavedPlan find_payment = {
 	{INT8OID},
 };
 
-static SavedPlan find_keyed_payment = {
-	"SELECT reservation_id FROM ticket.payment WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	2,
-	{TEXTOID, TEXTOID},
+static RowTarget account_row = {.table = REL_ACCOUNT, .row_size = ACCOUNT_ROW_SIZE};
+
+static RowTarget ledger_row = {.table = REL_LEDGER, .row_size = LEDGER_ROW_SIZE};
+
+static RowTarget payment_row = {
+	.table = REL_PAYMENT,
+	.row_size = PAYMENT_ROW_SIZE,
+	.unless = REL_PAYMENT_KEY,
+	.conflict = "(user_id, idempotency_key) WHERE idempotency_key IS NOT NULL",
 };
-
-/*
- * All that paying writes.  The ticket ends with SKIP LOCKED, as that row comes
- * before the reservation in the order of locks: whoever has it is ending it.
- */
-/* clang-format off */
-#define WRITE_PAYMENT(on_conflict) \
-	"WITH r AS (UPDATE ticket.reservation SET status = 'paid'" \
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," \
-	" s AS (UPDATE ticket.seat AS seat SET status = 'sold', held_until = NULL FROM r" \
-	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)" \
-	" AND seat.reservation_id" EQ "$1 AND seat.status" EQ "'held' RETURNING 1)," \
-	" a AS (UPDATE ticket.account SET balance = balance" MINUS "$3 WHERE user_id" EQ "$2" \
-	" AND balance" GE "$3 RETURNING balance)," \
-	" p AS (INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount," \
-	" balance, paid_at, idempotency_key)" \
-	" SELECT $1, $2, 'points', 'captured', $3, balance, $4, $5 FROM a" on_conflict \
-	" RETURNING payment_id, balance)," \
-	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before," \
-	" balance_after, payment_id, created_at)" \
-	" SELECT $2, 'payment', $8, $9, $3, balance" PLUS "$3, balance, payment_id, $4 FROM p)," \
-	" t AS (SELECT queue_id, place FROM ticket.queue_entry WHERE queue_id" EQ "$6" \
-	" AND place" EQ "$7 AND user_id" EQ "$2 AND status" EQ "'active'" \
-	" FOR NO KEY UPDATE SKIP LOCKED)," \
-	" e AS (UPDATE ticket.queue_entry AS entry SET status = 'finished', ended_at = $4 FROM t" \
-	" WHERE entry.queue_id" EQ "t.queue_id AND entry.place" EQ "t.place RETURNING 1)," \
-	RESERVATION_EVENT("'reservation.paid'", \
-					  ", 'payment_id', (SELECT payment_id FROM p), 'paid_at', $4") \
-	" SELECT p.payment_id, p.balance, (SELECT pg_catalog.count(*) FROM s)," \
-	" (SELECT pg_catalog.count(*) FROM e) FROM p"
-
-#define PAYMENT_TYPES \
-	{INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID}
-
-static SavedPlan write_payment = {WRITE_PAYMENT(""), 9, PAYMENT_TYPES};
-static SavedPlan write_keyed_payment = {WRITE_PAYMENT(UNUSED_KEY), 9, PAYMENT_TYPES};
-/* clang-format on */
 
 /* What is to be paid, by whom: all that paying needs to know. */
 typedef struct PayRequest
@@ -96,7 +62,11 @@ typedef struct PayRequest
 	int64 amount;
 	int64 queue_id; /* 0: came through none */
 	int64 place;
-	int64 n_seats;
+	int64 pending_payment; /* 0: none */
+	const char *status;
+	TimestampTz expires_at;
+	int n_seats;
+	int32 *seat;
 	TimestampTz now;
 } PayRequest;
 
@@ -107,40 +77,96 @@ typedef struct Payment
 	int64 balance;
 } Payment;
 
-/* Locks the reservation; true: it can be paid now; false: it has been. */
-static bool
-lock_and_check(PayRequest *request)
-{
-	Datum args[2] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user)};
-	bool isnull;
+/* ---------- the reservation ---------- */
 
-	if (plan_run(&lock_reservation, args, NULL) == 0)
-		reservation_missing(request->reservation_id, request->user);
-	request->now = clock_now();
-	if (result_equals(0, 1, "paid"))
+static int64
+column_int64(RowScan *scan, HeapTuple row, int column)
+{
+	bool isnull;
+	Datum value = row_get(scan, row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* What the row says; false: it is another user's. */
+static bool
+read_reservation(PayRequest *request, RowScan *scan, HeapTuple row)
+{
+	bool isnull;
+	ArrayType *seats;
+
+	if (!text_same(DatumGetTextPP(row_get(scan, row, COL_RESERVATION_USER_ID, &isnull)),
+				   request->user))
 		return false;
-	if (result_equals(0, 1, "expired") ||
-		(result_equals(0, 1, "held") && result_int64(0, 2) <= request->now))
+	request->status = TextDatumGetCString(row_get(scan, row, COL_RESERVATION_STATUS, &isnull));
+	request->performance_id = column_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID);
+	request->amount = column_int64(scan, row, COL_RESERVATION_AMOUNT);
+	request->expires_at = column_int64(scan, row, COL_RESERVATION_EXPIRES_AT);
+	request->queue_id = column_int64(scan, row, COL_RESERVATION_QUEUE_ID);
+	request->place = column_int64(scan, row, COL_RESERVATION_PLACE);
+	request->pending_payment = column_int64(scan, row, COL_RESERVATION_PENDING_PAYMENT);
+	seats = DatumGetArrayTypePCopy(row_get(scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
+	request->n_seats = ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
+	request->seat = (int32 *) ARR_DATA_PTR(seats);
+	return true;
+}
+
+/* Reads the reservation and, if it is held, makes it paid; waits for who has it. */
+static void
+take_reservation(PayRequest *request)
+{
+	Datum values[RESERVATION_ROW_SIZE] = {[COL_RESERVATION_STATUS] = CStringGetTextDatum("paid")};
+	bool nulls[RESERVATION_ROW_SIZE] = {false};
+	static const bool replace[RESERVATION_ROW_SIZE] = {[COL_RESERVATION_STATUS] = true};
+	bool found;
+	bool again;
+
+	do
+	{
+		RowScan scan;
+		HeapTuple row;
+
+		CHECK_FOR_INTERRUPTS();
+		found = reservation_find(&scan, request->reservation_id, &row) &&
+				read_reservation(request, &scan, row);
+		again = found && strcmp(request->status, "held") == 0 &&
+				!row_update(&reservation_row, row, values, nulls, replace, true);
+		if (found && !again)
+			row_check_snapshot(&scan, row);
+		row_scan_end(&scan);
+	} while (again);
+	if (!found)
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "the user has no reservation %lld",
+					 (long long) request->reservation_id);
+}
+
+/*
+ * Makes the reservation paid, so that it is ours, and then sees whether it
+ * could be: an error undoes it.  False: it had been paid before.
+ */
+static bool
+pay_hold(PayRequest *request)
+{
+	take_reservation(request);
+	request->now = clock_now();
+	if (strcmp(request->status, "paid") == 0)
+		return false;
+	if (strcmp(request->status, "expired") == 0 ||
+		(strcmp(request->status, "held") == 0 && request->expires_at <= request->now))
 		ticket_error(ERROR_HOLD_EXPIRED,
-					 psprintf("It ended at %s.", timestamptz_to_str(result_int64(0, 2))),
+					 psprintf("It ended at %s.", timestamptz_to_str(request->expires_at)),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
 					 (long long) request->reservation_id);
-	if (!result_equals(0, 1, "held"))
-		ticket_error(ERROR_WRONG_STATE,
-					 psprintf("It is %s.", TextDatumGetCString(result_datum(0, 1, &isnull))),
+	if (strcmp(request->status, "held") != 0)
+		ticket_error(ERROR_WRONG_STATE, psprintf("It is %s.", request->status),
 					 "Hold the seats again.", "reservation %lld cannot be paid",
 					 (long long) request->reservation_id);
-	if (!result_isnull(0, 8))
+	if (request->pending_payment != 0)
 		ticket_error(ERROR_WRONG_STATE,
-					 psprintf("It is payment %lld.", (long long) result_int64(0, 8)),
+					 psprintf("It is payment %lld.", (long long) request->pending_payment),
 					 "Wait for the provider's answer, or report it with payment_fail.",
 					 "a payment of reservation %lld is under way",
 					 (long long) request->reservation_id);
-	request->amount = result_int64(0, 3);
-	request->queue_id = result_int64(0, 4);
-	request->place = result_int64(0, 5);
-	request->n_seats = DatumGetInt32(result_datum(0, 6, &isnull));
-	request->performance_id = result_int64(0, 7);
 	return true;
 }
 
@@ -148,30 +174,138 @@ lock_and_check(PayRequest *request)
 static void
 check_key(const PayRequest *request)
 {
-	Datum args[2] = {PointerGetDatum(request->user), PointerGetDatum(request->key)};
+	ScanKeyData key[2];
+	RowScan scan;
+	HeapTuple row;
+	int64 paid = 0;
 
 	if (request->key == NULL)
 		return;
-	if (plan_read_latest(&find_keyed_payment, args, NULL) > 0 &&
-		result_int64(0, 1) != request->reservation_id)
+	ScanKeyInit(&key[0], COL_PAYMENT_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(request->user));
+	ScanKeyInit(&key[1], COL_PAYMENT_IDEMPOTENCY_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(request->key));
+	key[0].sk_collation = key[1].sk_collation = DEFAULT_COLLATION_OID;
+	row_scan_begin(&scan, REL_PAYMENT, REL_PAYMENT_KEY, 2, key);
+	row = row_scan_next(&scan);
+	if (row)
+		paid = column_int64(&scan, row, COL_PAYMENT_RESERVATION_ID);
+	row_scan_end(&scan);
+	if (paid != 0 && paid != request->reservation_id)
 		ticket_error(ERROR_IDEMPOTENCY_CONFLICT,
-					 psprintf("It paid reservation %lld.", (long long) result_int64(0, 1)),
+					 psprintf("It paid reservation %lld.", (long long) paid),
 					 "Use a new key for a new payment.",
 					 "the idempotency key was used with other arguments");
 }
 
+/* ---------- the money ---------- */
+
 pg_attribute_noreturn()
 static void
-points_short(const PayRequest *request)
+points_short(const PayRequest *request, int64 balance)
 {
-	Datum args[1] = {PointerGetDatum(request->user)};
-	int64 balance = plan_read_latest(&account_balance, args, NULL) ? result_int64(0, 1) : 0;
-
 	ticket_error(ERROR_POINTS_SHORT,
 				 psprintf("The balance is %lld, the price is %lld.", (long long) balance,
 						  (long long) request->amount),
 				 "Charge points and call again before the hold ends.",
 				 "the points do not cover the price");
+}
+
+/* Takes the points; returns what is left. */
+static int64
+debit_account(const PayRequest *request)
+{
+	static const bool replace[ACCOUNT_ROW_SIZE] = {[COL_ACCOUNT_BALANCE] = true};
+	bool nulls[ACCOUNT_ROW_SIZE] = {false};
+	ScanKeyData key;
+	int64 balance;
+	bool done;
+
+	ScanKeyInit(&key, COL_ACCOUNT_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(request->user));
+	key.sk_collation = DEFAULT_COLLATION_OID;
+	do
+	{
+		Datum values[ACCOUNT_ROW_SIZE];
+		RowScan scan;
+		HeapTuple row;
+
+		CHECK_FOR_INTERRUPTS();
+		row_scan_begin(&scan, REL_ACCOUNT, REL_ACCOUNT_PKEY, 1, &key);
+		row = row_scan_next(&scan);
+		balance = row ? column_int64(&scan, row, COL_ACCOUNT_BALANCE) : 0;
+		if (row == NULL || balance < request->amount)
+			points_short(request, balance);
+		values[COL_ACCOUNT_BALANCE] = Int64GetDatum(balance - request->amount);
+		done = row_update(&account_row, row, values, nulls, replace, true);
+		row_scan_end(&scan);
+	} while (!done);
+	return balance - request->amount;
+}
+
+static void
+write_payment(const PayRequest *request, const Payment *payment)
+{
+	Datum values[PAYMENT_ROW_SIZE] = {
+		[COL_PAYMENT_ID] = Int64GetDatum(payment->payment_id),
+		[COL_PAYMENT_RESERVATION_ID] = Int64GetDatum(request->reservation_id),
+		[COL_PAYMENT_USER_ID] = PointerGetDatum(request->user),
+		[COL_PAYMENT_PROVIDER] = CStringGetTextDatum("points"),
+		[COL_PAYMENT_STATUS] = CStringGetTextDatum("captured"),
+		[COL_PAYMENT_AMOUNT] = Int64GetDatum(request->amount),
+		[COL_PAYMENT_BALANCE] = Int64GetDatum(payment->balance),
+		[COL_PAYMENT_REFUNDED] = Int64GetDatum(0),
+		[COL_PAYMENT_PAID_AT] = TimestampTzGetDatum(request->now),
+		[COL_PAYMENT_IDEMPOTENCY_KEY] = PointerGetDatum(request->key),
+		[COL_PAYMENT_KEPT] = Int64GetDatum(0),
+		[COL_PAYMENT_SUBSTITUTE] = BoolGetDatum(false),
+	};
+	bool nulls[PAYMENT_ROW_SIZE] = {
+		[COL_PAYMENT_REFUNDED_AT] = true, [COL_PAYMENT_IDEMPOTENCY_KEY] = request->key == NULL,
+		[COL_PAYMENT_BEGUN_AT] = true,    [COL_PAYMENT_PROVIDER_REF] = true,
+		[COL_PAYMENT_REASON] = true,
+	};
+
+	if (request->key == NULL)
+		row_insert(&payment_row, values, nulls);
+	else if (!row_insert_unless(&payment_row, values, nulls))
+	{
+		/* The same key has paid something else meanwhile. */
+		check_key(request);
+		elog(ERROR, "reservation %lld was held and has a payment",
+			 (long long) request->reservation_id);
+	}
+}
+
+static void
+write_ledger(const PayRequest *request, const Payment *payment)
+{
+	Datum values[LEDGER_ROW_SIZE] = {
+		[COL_LEDGER_ID] = Int64GetDatum(row_number(REL_LEDGER_NUMBERS)),
+		[COL_LEDGER_USER_ID] = PointerGetDatum(request->user),
+		[COL_LEDGER_KIND] = CStringGetTextDatum("payment"),
+		[COL_LEDGER_DEBIT] = ledger_user(request->user),
+		[COL_LEDGER_CREDIT] = ledger_sales(request->performance_id),
+		[COL_LEDGER_AMOUNT] = Int64GetDatum(request->amount),
+		[COL_LEDGER_BALANCE_BEFORE] = Int64GetDatum(payment->balance + request->amount),
+		[COL_LEDGER_BALANCE_AFTER] = Int64GetDatum(payment->balance),
+		[COL_LEDGER_PAYMENT_ID] = Int64GetDatum(payment->payment_id),
+		[COL_LEDGER_CREATED_AT] = TimestampTzGetDatum(request->now),
+	};
+	bool nulls[LEDGER_ROW_SIZE] = {[COL_LEDGER_IDEMPOTENCY_KEY] = true};
+
+	row_insert(&ledger_row, values, nulls);
+}
+
+static void
+open_account(const PayRequest *request)
+{
+	Datum args[1] = {PointerGetDatum(request->user)};
+	OwnerContext owner;
+
+	owner_begin(&owner);
+	plan_run(&account_open, args, NULL);
+	owner_end(&owner);
 }
 
 /*
@@ -192,63 +326,63 @@ ticket_finished(int64 queue_id, int64 place)
 	}
 }
 
-/* Writes the payment of a reservation that lock_and_check let pass. */
+/* Writes the payment of a reservation that pay_hold has made paid. */
 static void
 pay(const PayRequest *request, Payment *payment)
 {
-	Datum args[9] = {Int64GetDatum(request->reservation_id), PointerGetDatum(request->user),
-					 Int64GetDatum(request->amount),         TimestampTzGetDatum(request->now),
-					 PointerGetDatum(request->key),          Int64GetDatum(request->queue_id),
-					 Int64GetDatum(request->place),          ledger_user(request->user),
-					 ledger_sales(request->performance_id)};
-	char nulls[9];
+	SeatState held = {.status = "held", .reservation_id = request->reservation_id};
+	SeatState sold = {.status = "sold", .reservation_id = request->reservation_id};
+	Event event;
 
-	memset(nulls, ' ', sizeof(nulls));
-	if (request->key == NULL)
-		nulls[4] = 'n';
-	if (request->queue_id == 0)
-		nulls[5] = nulls[6] = 'n';
+	for (int i = 0; i < request->n_seats; i++)
+		if (!seat_change(request->performance_id, request->seat[i], &held, &sold, true))
+			elog(ERROR, "reservation %lld and its seats do not agree",
+				 (long long) request->reservation_id);
 	/* Who gets something for nothing may never have had an account. */
 	if (request->amount == 0)
-		plan_run(&account_open, &args[1], NULL);
-	if (plan_run(request->key ? &write_keyed_payment : &write_payment, args, nulls) == 0)
-	{
-		/* The same key may have paid something else meanwhile. */
-		check_key(request);
-		points_short(request);
-	}
-	if (result_int64(0, 3) != request->n_seats)
-		elog(ERROR, "reservation %lld and its seats do not agree",
-			 (long long) request->reservation_id);
-	payment->payment_id = result_int64(0, 1);
-	payment->balance = result_int64(0, 2);
-	if (result_int64(0, 4) > 0)
+		open_account(request);
+	payment->balance = debit_account(request);
+	payment->payment_id = row_number(REL_PAYMENT_NUMBERS);
+	write_payment(request, payment);
+	write_ledger(request, payment);
+	if (request->queue_id != 0 &&
+		entry_finish(request->queue_id, request->place, request->user, request->now))
 		ticket_finished(request->queue_id, request->place);
+	event_begin_reservation(&event, "reservation.paid", request->reservation_id,
+							request->performance_id, request->user, request->seat, request->n_seats,
+							request->amount);
+	event_int64(&event, "payment_id", payment->payment_id);
+	event_time(&event, "paid_at", request->now);
+	event_write(&event, "reservation", number_text(request->reservation_id));
 }
 
 /* The answer to a call that comes after the reservation was paid. */
 static Datum
-answer_found(int64 reservation_id, MemoryContext caller)
+answer_found(int64 reservation_id)
 {
 	Datum args[1] = {Int64GetDatum(reservation_id)};
+	OwnerContext owner;
 	Datum values[5];
 	bool nulls[5];
+	Datum answer;
 
+	owner_begin(&owner);
 	if (plan_read_latest(&find_payment, args, NULL) == 0)
 		elog(ERROR, "reservation %lld is paid and has no payment", (long long) reservation_id);
 	for (int i = 0; i < 5; i++)
 		values[i] = result_datum(0, i + 1, &nulls[i]);
-	MemoryContextSwitchTo(caller);
-	return answer_row(&payment_answer, values, nulls);
+	MemoryContextSwitchTo(owner.caller);
+	answer = answer_row(&payment_answer, values, nulls);
+	owner_end(&owner);
+	return answer;
 }
 
 static Datum
-answer_written(const PayRequest *request, const Payment *payment, MemoryContext caller)
+answer_written(const PayRequest *request, const Payment *payment)
 {
 	Datum values[5];
 	bool nulls[5] = {false};
 
-	MemoryContextSwitchTo(caller);
 	values[0] = Int64GetDatum(payment->payment_id);
 	values[1] = CStringGetTextDatum("captured");
 	values[2] = Int64GetDatum(request->amount);
@@ -280,8 +414,6 @@ ticket_pay_reservation(PG_FUNCTION_ARGS)
 	COUNT_CALL();
 	PayRequest request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
 	Payment payment;
-	OwnerContext owner;
-	Datum answer;
 	bool due;
 
 	request.user = arg_user(fcinfo, 1);
@@ -289,17 +421,11 @@ ticket_pay_reservation(PG_FUNCTION_ARGS)
 	refuse_standby();
 	queues_ready();
 	people_check(request.user);
-	owner_begin(&owner);
-	due = lock_and_check(&request);
+	due = pay_hold(&request);
 	check_key(&request);
-	if (due)
-	{
-		pay(&request, &payment);
-		ForceSyncCommit();
-		answer = answer_written(&request, &payment, owner.caller);
-	}
-	else
-		answer = answer_found(request.reservation_id, owner.caller);
-	owner_end(&owner);
-	PG_RETURN_DATUM(answer);
+	if (!due)
+		PG_RETURN_DATUM(answer_found(request.reservation_id));
+	pay(&request, &payment);
+	ForceSyncCommit();
+	PG_RETURN_DATUM(answer_written(&request, &payment));
 }

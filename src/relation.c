@@ -7,7 +7,9 @@
 #include "relation.h"
 
 #include "access/htup_details.h"
+#include "access/relscan.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -31,12 +33,22 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_SEAT] = "seat",
 	[REL_SEAT_PKEY] = "seat_pkey",
 	[REL_RESERVATION] = "reservation",
+	[REL_RESERVATION_PKEY] = "reservation_pkey",
 	[REL_RESERVATION_USER] = "reservation_user_performance",
 	[REL_OUTBOX] = "outbox",
 	[REL_OUTBOX_PKEY] = "outbox_pkey",
 	[REL_USER_BLOCK] = "user_block",
 	[REL_USER_BLOCK_PKEY] = "user_block_pkey",
 	[REL_NUMBER_KEY] = "number_key",
+	[REL_RESERVATION_KEY] = "reservation_idempotency",
+	[REL_RESERVATION_NUMBERS] = "reservation_reservation_id_seq",
+	[REL_ACCOUNT] = "account",
+	[REL_ACCOUNT_PKEY] = "account_pkey",
+	[REL_PAYMENT] = "payment",
+	[REL_PAYMENT_KEY] = "payment_idempotency",
+	[REL_PAYMENT_NUMBERS] = "payment_payment_id_seq",
+	[REL_LEDGER] = "ledger",
+	[REL_LEDGER_NUMBERS] = "ledger_ledger_id_seq",
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */
@@ -129,6 +141,22 @@ Datum
 row_get(RowScan *scan, HeapTuple row, int column, bool *isnull)
 {
 	return heap_getattr(row, column, RelationGetDescr(scan->relation), isnull);
+}
+
+/*
+ * For a REPEATABLE READ transaction that is about to act on what the row says:
+ * a row that came to say so after its snapshot is a conflict.
+ */
+void
+row_check_snapshot(RowScan *scan, HeapTuple row)
+{
+	if (IsolationUsesXactSnapshot() &&
+		!table_tuple_satisfies_snapshot(scan->relation, scan->scan->slot,
+										GetTransactionSnapshot()) &&
+		!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
 }
 
 void

@@ -26,7 +26,9 @@
 #include "pending.h"
 #include "plan.h"
 #include "relation.h"
+#include "outbox.h"
 #include "seat.h"
+#include "stock.h"
 #include "ticket.h"
 #include "token.h"
 #include "utils/array.h"
@@ -172,13 +174,6 @@ check_sale_window(const Performance *performance, TimestampTz now)
 													 performance->starts_at))),
 					 NULL, "performance %lld is no longer on sale",
 					 (long long) performance->performance_id);
-}
-
-static bool
-text_same(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
 /* Why this ticket does not admit, or NULL: it does. */
@@ -432,26 +427,6 @@ hold_take_over(const HoldRequest *request)
 	return all;
 }
 
-/* clang-format off */
-#define INSERT_HOLD(on_conflict) \
-	"WITH r AS (INSERT INTO ticket.reservation (performance_id, seat_ids, user_id, prices," \
-	" amount, status, created_at, expires_at, queue_id, place, idempotency_key, asked)" \
-	" VALUES ($1, $2, $3, $4, $5, 'held', $6, $7, $8, $9, $10, $11)" on_conflict \
-	" RETURNING *)," \
-	" s AS (UPDATE ticket.seat AS seat SET status = 'held', reservation_id = r.reservation_id," \
-	" held_until = $7 FROM r WHERE seat.performance_id" EQ "$1 AND seat.seat_id" EQ "ANY ($2)" \
-	" AND seat.status" EQ "'free' RETURNING 1)," \
-	RESERVATION_EVENT("'reservation.held'", ", 'expires_at', r.expires_at") \
-	" SELECT reservation_id, (SELECT pg_catalog.count(*) FROM s) FROM r"
-
-#define HOLD_TYPES \
-	{INT8OID, INT4ARRAYOID, TEXTOID, INT8ARRAYOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
-	INT8OID, INT8OID, TEXTOID, TEXTOID}
-
-static SavedPlan insert_hold = {INSERT_HOLD(""), 11, HOLD_TYPES};
-static SavedPlan insert_keyed_hold = {INSERT_HOLD(UNUSED_KEY), 11, HOLD_TYPES};
-/* clang-format on */
-
 static Datum
 price_array(const HoldRequest *request)
 {
@@ -471,38 +446,65 @@ seats_unavailable(const char *detail)
 				 "not all of the seats are free");
 }
 
-/* Writes reservation, seats and event; returns reservation_id.  As the owner. */
+static void
+write_reservation(const HoldRequest *request, int64 reservation_id, TimestampTz now,
+				  TimestampTz expires_at)
+{
+	bool queued = request->performance.queue_id != 0;
+	Datum values[RESERVATION_ROW_SIZE] = {
+		[COL_RESERVATION_ID] = Int64GetDatum(reservation_id),
+		[COL_RESERVATION_PERFORMANCE_ID] = Int64GetDatum(request->performance.performance_id),
+		[COL_RESERVATION_USER_ID] = PointerGetDatum(request->user),
+		[COL_RESERVATION_SEAT_IDS] = seat_array(request),
+		[COL_RESERVATION_PRICES] = price_array(request),
+		[COL_RESERVATION_AMOUNT] = Int64GetDatum(request->amount),
+		[COL_RESERVATION_STATUS] = CStringGetTextDatum("held"),
+		[COL_RESERVATION_CREATED_AT] = TimestampTzGetDatum(now),
+		[COL_RESERVATION_EXPIRES_AT] = TimestampTzGetDatum(expires_at),
+		[COL_RESERVATION_QUEUE_ID] = Int64GetDatum(request->performance.queue_id),
+		[COL_RESERVATION_PLACE] = Int64GetDatum(request->token.place),
+		[COL_RESERVATION_IDEMPOTENCY_KEY] = PointerGetDatum(request->key),
+		[COL_RESERVATION_ASKED] = PointerGetDatum(request->asked),
+	};
+	bool nulls[RESERVATION_ROW_SIZE] = {
+		[COL_RESERVATION_ENDED_AT] = true,
+		[COL_RESERVATION_QUEUE_ID] = !queued,
+		[COL_RESERVATION_PLACE] = !queued,
+		[COL_RESERVATION_IDEMPOTENCY_KEY] = request->key == NULL,
+		[COL_RESERVATION_ASKED] = request->key == NULL,
+		[COL_RESERVATION_PENDING_PAYMENT] = true,
+	};
+
+	if (request->key == NULL)
+		row_insert(&reservation_row, values, nulls);
+	else if (!row_insert_unless(&reservation_row, values, nulls))
+		key_conflict();
+}
+
+/* Writes reservation, seats and event; returns reservation_id. */
 static int64
 write_hold(const HoldRequest *request, TimestampTz now, TimestampTz expires_at)
 {
-	Datum args[11] = {Int64GetDatum(request->performance.performance_id),
-					  seat_array(request),
-					  PointerGetDatum(request->user),
-					  price_array(request),
-					  Int64GetDatum(request->amount),
-					  TimestampTzGetDatum(now),
-					  TimestampTzGetDatum(expires_at),
-					  Int64GetDatum(request->performance.queue_id),
-					  Int64GetDatum(request->token.place),
-					  PointerGetDatum(request->key),
-					  PointerGetDatum(request->asked)};
-	char nulls[11];
+	int64 performance_id = request->performance.performance_id;
+	int64 reservation_id = row_number(REL_RESERVATION_NUMBERS);
+	SeatState unheld = {.status = "free"};
+	SeatState held = {"held", reservation_id, expires_at};
+	Event event;
 
-	memset(nulls, ' ', sizeof(nulls));
-	if (request->performance.queue_id == 0)
-		nulls[7] = nulls[8] = 'n';
-	if (request->key == NULL)
-		nulls[9] = nulls[10] = 'n';
-	if (plan_run(request->key ? &insert_keyed_hold : &insert_hold, args, nulls) == 0)
-		key_conflict();
-	if (result_int64(0, 2) != request->n_seats)
-	{
-		if (IsolationUsesXactSnapshot())
-			snapshot_is_old();
-		/* A seat that went between the look and the lock. */
-		seats_unavailable("One was taken a moment ago.");
-	}
-	return result_int64(0, 1);
+	write_reservation(request, reservation_id, now, expires_at);
+	for (int i = 0; i < request->n_seats; i++)
+		if (!seat_change(performance_id, request->seat[i], &unheld, &held, false))
+		{
+			if (IsolationUsesXactSnapshot())
+				snapshot_is_old();
+			/* A seat that went between the look and the lock. */
+			seats_unavailable("One was taken a moment ago.");
+		}
+	event_begin_reservation(&event, "reservation.held", reservation_id, performance_id,
+							request->user, request->seat, request->n_seats, request->amount);
+	event_time(&event, "expires_at", expires_at);
+	event_write(&event, "reservation", number_text(reservation_id));
+	return reservation_id;
 }
 
 /* All that a hold writes, once the seats' locks are there; the answer. */
@@ -511,13 +513,10 @@ hold_finish(const HoldRequest *request)
 {
 	TimestampTz now = clock_now();
 	TimestampTz expires_at = now + request->performance.hold_us;
-	OwnerContext owner;
 	Datum values[5];
 	bool nulls[5] = {false};
 
-	owner_begin(&owner);
 	values[0] = Int64GetDatum(write_hold(request, now, expires_at));
-	owner_end(&owner);
 	pending_wake(expires_at);
 	values[1] = CStringGetTextDatum("held");
 	values[2] = Int64GetDatum(request->amount);

@@ -83,6 +83,8 @@ extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *na
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int32 *arg_seats(FunctionCallInfo fcinfo, int argno, int *count);
 extern const char *text_show(const text *t);
+extern bool text_same(const text *a, const text *b);
+extern Datum number_text(int64 number);
 
 /* ---------- people (people.c) ---------- */
 

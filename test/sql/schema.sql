@@ -17,7 +17,9 @@ FROM regexp_matches(:'header', 'enum\s*\{([^}]*COL_[^}]*)\}', 'g') WITH ORDINALI
 	LATERAL (SELECT m.attnum, m.match[1] AS name) c;
 CREATE TEMP TABLE c_table (prefix text, relname text);
 INSERT INTO c_table VALUES ('QUEUE', 'queue'), ('ENTRY', 'queue_entry'), ('PERFORMANCE', 'performance'),
-	('SECTION', 'section'), ('SEAT', 'seat'), ('RESERVATION', 'reservation'), ('OUTBOX', 'outbox'), ('BLOCK', 'user_block');
+	('SECTION', 'section'), ('SEAT', 'seat'), ('RESERVATION', 'reservation'),
+	('ACCOUNT', 'account'), ('PAYMENT', 'payment'), ('LEDGER', 'ledger'), ('OUTBOX', 'outbox'),
+	('BLOCK', 'user_block');
 SELECT is((SELECT count(DISTINCT enum) FROM c_column), (SELECT count(*) FROM c_table), 'relation.h has the columns of each table that C reads');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ = 1,', 'g')), (SELECT count(*) FROM c_table), 'numbered from 1');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ =', 'g')), (SELECT count(*) FROM c_table), 'without a jump');
