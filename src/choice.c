@@ -145,7 +145,7 @@ distance(const Place *first, int n, int64_t depth, int64_t twice_column)
 }
 
 static bool
-block_better(const Block *a, const Block *b)
+block_better(const Stretch *a, const Stretch *b)
 {
 	if (a->first < 0 || b->first < 0)
 		return a->first >= 0;
@@ -155,10 +155,10 @@ block_better(const Block *a, const Block *b)
 }
 
 /* The best block of n in a row, seen from a column `depth` rows in front of it. */
-static Block
+static Stretch
 best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t twice_column)
 {
-	Block best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0};
 	int end = row->first + row->n_places;
 
 	for (int i = row->first; i < end;)
@@ -168,7 +168,7 @@ best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t tw
 		for (int left = 0; left + n <= length; left++)
 		{
 			int right = length - left - n;
-			Block block = {i + left, (left == 1) + (right == 1),
+			Stretch block = {i + left, (left == 1) + (right == 1),
 						   distance(&house->place[i + left], n, depth, twice_column)};
 
 			if (block_better(&block, &best))
@@ -179,7 +179,7 @@ best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t tw
 	return best;
 }
 
-static const Block *
+static const Stretch *
 row_best(House *house, Row *row, int n)
 {
 	if (row->size != n)
@@ -231,12 +231,12 @@ pick_block(int first, int n, int *pick)
 bool
 choose_together(House *house, int section, int n, int *pick)
 {
-	Block best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0};
 
 	for (int r = 0; r < house->n_rows; r++)
 		if (in_section(house->row[r].section, section))
 		{
-			const Block *block = row_best(house, &house->row[r], n);
+			const Stretch *block = row_best(house, &house->row[r], n);
 
 			if (block_better(block, &best))
 				best = *block;
@@ -249,11 +249,11 @@ choose_together(House *house, int section, int n, int *pick)
 
 /* The best `size` places of a row with the n - size nearest to them in `other`. */
 static bool
-pair_rows(House *house, Row *row, const Row *other, int n, int size, Block *best, int *pick)
+pair_rows(House *house, Row *row, const Row *other, int n, int size, Stretch *best, int *pick)
 {
-	const Block *one = row_best(house, row, size);
-	Block two;
-	Block both;
+	const Stretch *one = row_best(house, row, size);
+	Stretch two;
+	Stretch both;
 
 	if (one->first < 0)
 		return false;
@@ -277,7 +277,7 @@ pair_rows(House *house, Row *row, const Row *other, int n, int size, Block *best
 bool
 choose_two_rows(House *house, int section, int n, int *pick)
 {
-	Block best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0};
 
 	for (int size = (n + 1) / 2; size < n && best.first < 0; size++)
 		for (int r = 0; r + 1 < house->n_rows; r++)

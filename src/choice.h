@@ -30,12 +30,12 @@ typedef struct Place
 	bool next; /* its neighbour on the right is the next one */
 } Place;
 
-typedef struct Block
+typedef struct Stretch
 {
 	int first; /* index of the first place; -1: there is none */
 	int orphans;
 	int64_t distance; /* squared, in cm */
-} Block;
+} Stretch;
 
 typedef struct Row
 {
@@ -46,7 +46,7 @@ typedef struct Row
 	int32_t depth; /* rows in front of it */
 	int32_t twice_middle; /* first seat_no and last one */
 	int size; /* for which `best` is known; 0: for none */
-	Block best;
+	Stretch best;
 } Row;
 
 /* Arrays with room for n_places each; the rows are made by house_arrange(). */

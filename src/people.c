@@ -36,14 +36,14 @@ PG_FUNCTION_INFO_V1(ticket_user_withdrawing);
 /* Users a backend keeps; from here on it asks the table. */
 #define MAX_KEPT 1000
 
-typedef struct Block
+typedef struct UserBlock
 {
 	text *user;
 	TimestampTz until; /* DT_NOEND: for good */
-} Block;
+} UserBlock;
 
 static MemoryContext block_context = NULL;
-static Block *blocks = NULL; /* in the order of compare_blocks */
+static UserBlock *blocks = NULL; /* in the order of compare_blocks */
 static int n_blocks = 0;
 static bool too_many = false;
 
@@ -78,7 +78,7 @@ compare_users(const text *a, const text *b)
 static int
 compare_blocks(const void *a, const void *b)
 {
-	return compare_users(((const Block *) a)->user, ((const Block *) b)->user);
+	return compare_users(((const UserBlock *) a)->user, ((const UserBlock *) b)->user);
 }
 
 static TimestampTz
@@ -104,7 +104,7 @@ blocks_read(void)
 	MemoryContextReset(block_context);
 	n_blocks = 0;
 	too_many = false;
-	blocks = MemoryContextAlloc(block_context, MAX_KEPT * sizeof(Block));
+	blocks = MemoryContextAlloc(block_context, MAX_KEPT * sizeof(UserBlock));
 
 	block_oid = relation_oid(REL_USER_BLOCK);
 	row_scan_begin(&scan, REL_USER_BLOCK, REL_USER_BLOCK_PKEY, 0, NULL);
@@ -121,7 +121,7 @@ blocks_read(void)
 		blocks[n_blocks++].until = block_until(&scan, row);
 	}
 	row_scan_end(&scan);
-	qsort(blocks, n_blocks, sizeof(Block), compare_blocks);
+	qsort(blocks, n_blocks, sizeof(UserBlock), compare_blocks);
 	/* Reading may have taken in an invalidation: then it is read again. */
 	changes_read = seen;
 }
@@ -149,8 +149,8 @@ block_find(text *user)
 	}
 	else if (n_blocks > 0)
 	{
-		Block wanted = {.user = user};
-		Block *found = bsearch(&wanted, blocks, n_blocks, sizeof(Block), compare_blocks);
+		UserBlock wanted = {.user = user};
+		UserBlock *found = bsearch(&wanted, blocks, n_blocks, sizeof(UserBlock), compare_blocks);
 
 		if (found)
 			until = found->until;
