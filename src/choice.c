@@ -169,7 +169,7 @@ best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t tw
 		{
 			int right = length - left - n;
 			Stretch block = {i + left, (left == 1) + (right == 1),
-						   distance(&house->place[i + left], n, depth, twice_column)};
+							 distance(&house->place[i + left], n, depth, twice_column)};
 
 			if (block_better(&block, &best))
 				best = block;

@@ -72,7 +72,7 @@ static SavedPlan try_lock_reservation = {
 
 #define END_HOLD(status, more) \
 	"WITH r AS (UPDATE ticket.reservation SET status = '" status "', ended_at = $2" \
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *)," FREE_SEATS \
+	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *)," FREE_SEATS \
 	"," RESERVATION_EVENT("'reservation." status "'", more) " SELECT 1 FROM r"
 
 static SavedPlan expire_hold = {END_HOLD("expired", ""), 2, {INT8OID, TIMESTAMPTZOID}};
@@ -178,7 +178,7 @@ static SavedPlan release_some = {
 	" seat_ids = (SELECT pg_catalog.array_agg(seat_id ORDER BY n) FROM u),"
 	" prices = (SELECT pg_catalog.array_agg(price ORDER BY n) FROM u),"
 	" amount = (SELECT pg_catalog.sum(price)::pg_catalog.int8 FROM u)"
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
+	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL,"
 	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id"
 	" AND seat.seat_id" EQ "ANY ($2) AND seat.reservation_id" EQ
@@ -252,7 +252,7 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 
 static SavedPlan extend_hold = {
 	"WITH r AS (UPDATE ticket.reservation SET expires_at = $2"
-	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
+	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET held_until = $2 FROM r"
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)"
 	" AND seat.reservation_id" EQ "$1 RETURNING 1)," RESERVATION_EVENT(

@@ -77,6 +77,12 @@ extern TimestampTz holds_next_due(void);
 
 /* clang-format off */
 
+/*
+ * Of one reservation: it is held.  Not said as the index reservation_due says
+ * it, or a plan made while few are held may look for one through all of them.
+ */
+#define STILL_HELD "ended_at IS NULL AND status" NE "'paid'"
+
 /* The seats of reservations in CTE r become free. */
 #define FREE_SEATS \
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL," \
