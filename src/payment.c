@@ -263,7 +263,7 @@ write_payment(const PayRequest *request, const Payment *payment)
 	bool nulls[PAYMENT_ROW_SIZE] = {
 		[COL_PAYMENT_REFUNDED_AT] = true, [COL_PAYMENT_IDEMPOTENCY_KEY] = request->key == NULL,
 		[COL_PAYMENT_BEGUN_AT] = true,    [COL_PAYMENT_PROVIDER_REF] = true,
-		[COL_PAYMENT_REASON] = true,
+		[COL_PAYMENT_REASON] = true,      [COL_PAYMENT_FORMER_RESERVATION] = true,
 	};
 
 	if (request->key == NULL)

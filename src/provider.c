@@ -595,13 +595,6 @@ static SavedPlan find_reference = {
 	{TEXTOID, TEXTOID},
 };
 
-static bool
-text_same(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* One thing that the provider did is one payment here. */
 static void
 check_reference(const Payment *payment, text *provider_ref)
