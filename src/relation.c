@@ -35,6 +35,7 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_RESERVATION] = "reservation",
 	[REL_RESERVATION_PKEY] = "reservation_pkey",
 	[REL_RESERVATION_USER] = "reservation_user_performance",
+	[REL_RESERVATION_DUE] = "reservation_due",
 	[REL_OUTBOX] = "outbox",
 	[REL_OUTBOX_PKEY] = "outbox_pkey",
 	[REL_USER_BLOCK] = "user_block",

@@ -4,20 +4,21 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "load.h"
 #include "metrics.h"
 #include "miscadmin.h"
+#include "outbox.h"
 #include "plan.h"
 #include "seat.h"
+#include "stock.h"
 #include "ticket.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-
-/* Holds ended by one statement, at most; a constant, so that plans fit it. */
-#define EXPIRE_BATCH 1000
-#define EXPIRE_BATCH_SQL "1000"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(ticket_hold_extend);
 PG_FUNCTION_INFO_V1(ticket_seat_release);
@@ -63,63 +64,101 @@ static SavedPlan lock_reservation = {
 	{INT8OID, TEXTOID},
 };
 
-static SavedPlan try_lock_reservation = {
-	"SELECT status, expires_at FROM ticket.reservation WHERE reservation_id" EQ "$1"
-	" FOR NO KEY UPDATE SKIP LOCKED",
-	1,
-	{INT8OID},
-};
+static int64
+column_int64(RowScan *scan, HeapTuple row, int column)
+{
+	bool isnull;
 
-#define END_HOLD(status, more) \
-	"WITH r AS (UPDATE ticket.reservation SET status = '" status "', ended_at = $2" \
-	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *)," FREE_SEATS \
-	"," RESERVATION_EVENT("'reservation." status "'", more) " SELECT 1 FROM r"
+	return DatumGetInt64(row_get(scan, row, column, &isnull));
+}
 
-static SavedPlan expire_hold = {END_HOLD("expired", ""), 2, {INT8OID, TIMESTAMPTZOID}};
-static SavedPlan release_hold = {
-	END_HOLD("released", ", 'released_seat_ids', r.seat_ids, 'status', r.status"),
-	2,
-	{INT8OID, TIMESTAMPTZOID},
-};
+static bool
+is_held(RowScan *scan, HeapTuple row)
+{
+	bool isnull;
+	Datum status = row_get(scan, row, COL_RESERVATION_STATUS, &isnull);
 
-/* Ends a hold whose row is locked.  Runs as the owner, connected to SPI. */
+	return text_is(status, "held");
+}
+
+/*
+ * Ends a hold by its row: the reservation, its seats, the event.  False, and
+ * nothing done, when the row has been changed since it was read or, without
+ * `wait`, somebody has it locked.
+ */
+static bool
+end_row(RowScan *scan, HeapTuple row, bool expired, TimestampTz now, bool wait)
+{
+	static const bool replace[RESERVATION_ROW_SIZE] = {
+		[COL_RESERVATION_STATUS] = true,
+		[COL_RESERVATION_ENDED_AT] = true,
+	};
+	Datum values[RESERVATION_ROW_SIZE] = {
+		[COL_RESERVATION_STATUS] = CStringGetTextDatum(expired ? "expired" : "released"),
+		[COL_RESERVATION_ENDED_AT] = TimestampTzGetDatum(now),
+	};
+	bool nulls[RESERVATION_ROW_SIZE] = {false};
+	int64 reservation_id = column_int64(scan, row, COL_RESERVATION_ID);
+	int64 performance_id = column_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID);
+	SeatState held = {.status = "held", .reservation_id = reservation_id};
+	SeatState unheld = {.status = "free"};
+	ArrayType *seats;
+	int32 *seat;
+	int n_seats;
+	Event event;
+	bool isnull;
+
+	if (!row_update(&reservation_row, row, values, nulls, replace, wait))
+		return false;
+	seats = DatumGetArrayTypeP(row_get(scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
+	seat = (int32 *) ARR_DATA_PTR(seats);
+	n_seats = ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
+	for (int i = 0; i < n_seats; i++)
+		seat_change(performance_id, seat[i], &held, &unheld, true);
+
+	event_begin_reservation(&event, expired ? "reservation.expired" : "reservation.released",
+							reservation_id, performance_id,
+							DatumGetTextPP(row_get(scan, row, COL_RESERVATION_USER_ID, &isnull)),
+							seat, n_seats, column_int64(scan, row, COL_RESERVATION_AMOUNT));
+	if (!expired)
+	{
+		event_int32_array(&event, "released_seat_ids", seat, n_seats);
+		event_text(&event, "status", cstring_to_text("released"));
+	}
+	event_write(&event, "reservation", number_text(reservation_id));
+	return true;
+}
+
+/* Ends a hold whose row is locked. */
 void
 hold_end(int64 reservation_id, bool expired, TimestampTz now)
 {
-	Datum args[2] = {Int64GetDatum(reservation_id), TimestampTzGetDatum(now)};
+	RowScan scan;
+	HeapTuple row;
 
-	plan_run(expired ? &expire_hold : &release_hold, args, NULL);
+	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row))
+		end_row(&scan, row, expired, now, true);
+	row_scan_end(&scan);
 }
-
-/* Is a reservation that could not be locked just too new for our snapshot? */
-static SavedPlan see_reservation = {
-	"SELECT 1 FROM ticket.reservation WHERE reservation_id" EQ "$1",
-	1,
-	{INT8OID},
-};
 
 /*
  * For one who wants the seats of a hold that is over: ends it.  False when
  * another session has it (it is being paid, or tidied) or it is not over
- * after all.  Runs as the owner, connected to SPI.
+ * after all.
  */
 bool
 reservation_take_over(int64 reservation_id)
 {
-	Datum args[1] = {Int64GetDatum(reservation_id)};
-	TimestampTz now;
+	TimestampTz now = clock_now();
+	RowScan scan;
+	HeapTuple row;
+	bool done;
 
-	if (plan_run(&try_lock_reservation, args, NULL) == 0)
-	{
-		if (IsolationUsesXactSnapshot() && plan_run(&see_reservation, args, NULL) == 0)
-			snapshot_is_old();
-		return false;
-	}
-	now = clock_now();
-	if (!result_equals(0, 1, "held") || result_int64(0, 2) > now)
-		return false;
-	hold_end(reservation_id, true, now);
-	return true;
+	done = reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
+		   column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT) <= now &&
+		   end_row(&scan, row, true, now, false);
+	row_scan_end(&scan);
+	return done;
 }
 
 /* ---------- what its user does with a hold ---------- */
@@ -311,44 +350,72 @@ ticket_hold_extend(PG_FUNCTION_ARGS)
 
 /* ---------- sweeping ---------- */
 
-static SavedPlan expire_holds = {
-	"WITH due AS MATERIALIZED (SELECT reservation_id FROM ticket.reservation"
-	" WHERE status" EQ "'held' AND expires_at" LE "$1 ORDER BY expires_at"
-	" LIMIT CASE WHEN $2" LT EXPIRE_BATCH_SQL " THEN $2 ELSE " EXPIRE_BATCH_SQL " END"
-	" FOR NO KEY UPDATE SKIP LOCKED),"
-	" r AS (UPDATE ticket.reservation AS reservation SET status = 'expired', ended_at = $1 FROM due"
-	" WHERE reservation.reservation_id" EQ "due.reservation_id RETURNING reservation.*)," FREE_SEATS
-	"," RESERVATION_EVENT("'reservation.expired'",
-						  "") " SELECT pg_catalog.count(*), pg_catalog.min(expires_at) FROM r",
-	2,
-	{TIMESTAMPTZOID, INT4OID},
-};
+/* Holds in the order of their ends, up to a time. */
+static void
+due_begin(RowScan *scan, TimestampTz until)
+{
+	ScanKeyData key;
 
-static SavedPlan next_due = {
-	"SELECT expires_at FROM ticket.reservation WHERE status" EQ "'held'"
-	" ORDER BY expires_at LIMIT 1",
-	0,
-	{0},
-};
+	ScanKeyInit(&key, COL_RESERVATION_EXPIRES_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	row_scan_begin(scan, REL_RESERVATION, REL_RESERVATION_DUE, 1, &key);
+}
 
-/* Ends up to max_count holds that are over, in one statement of at most a batch. */
+static HeapTuple
+due_next(RowScan *scan)
+{
+	HeapTuple row;
+
+	while ((row = row_scan_next(scan)) != NULL && !is_held(scan, row))
+		;
+	return row;
+}
+
+/*
+ * Ends up to max_count holds that are over, the longest over first; those that
+ * others have locked are passed over.
+ */
 int
 holds_expire(int max_count)
 {
 	TimestampTz now = clock_now();
-	Datum args[2] = {TimestampTzGetDatum(now), Int32GetDatum(max_count)};
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "ticket hold", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = CurrentMemoryContext;
+	RowScan scan;
+	HeapTuple row;
+	int n = 0;
 
-	plan_run(&expire_holds, args, NULL);
-	if (result_int64(0, 1) > 0)
-		metrics_hold_lag(now - result_int64(0, 2));
-	return result_int64(0, 1);
+	due_begin(&scan, now);
+	while (n < max_count && (row = due_next(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (n == 0)
+			metrics_hold_lag(now - column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT));
+		MemoryContextSwitchTo(context);
+		n += end_row(&scan, row, true, now, false);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(context);
+	}
+	row_scan_end(&scan);
+	MemoryContextDelete(context);
+	return n;
 }
 
 /* When the next hold ends; DT_NOEND: there is none. */
 TimestampTz
 holds_next_due(void)
 {
-	return plan_run(&next_due, NULL, NULL) == 0 ? DT_NOEND : result_int64(0, 1);
+	TimestampTz due = DT_NOEND;
+	RowScan scan;
+	HeapTuple row;
+
+	due_begin(&scan, DT_NOEND);
+	row = due_next(&scan);
+	if (row)
+		due = column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT);
+	row_scan_end(&scan);
+	return due;
 }
 
 /*
@@ -366,18 +433,7 @@ ticket_seat_hold_expire(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	int max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
-	OwnerContext owner;
-	int done = 0;
-	int n;
 
 	refuse_standby();
-	owner_begin(&owner);
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		n = max_count > done ? holds_expire(max_count - done) : 0;
-		done += n;
-	} while (n == EXPIRE_BATCH);
-	owner_end(&owner);
-	PG_RETURN_INT32(done);
+	PG_RETURN_INT32(holds_expire(max_count));
 }

@@ -415,15 +415,10 @@ hold_limit(const HoldRequest *request, TimestampTz now)
 bool
 hold_take_over(const HoldRequest *request)
 {
-	OwnerContext owner;
 	bool all = true;
 
-	if (request->n_former == 0)
-		return true;
-	owner_begin(&owner);
 	for (int i = 0; i < request->n_former && all; i++)
 		all = reservation_take_over(request->former[i]);
-	owner_end(&owner);
 	return all;
 }
 

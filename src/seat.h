@@ -83,12 +83,6 @@ extern TimestampTz holds_next_due(void);
  */
 #define STILL_HELD "ended_at IS NULL AND status" NE "'paid'"
 
-/* The seats of reservations in CTE r become free. */
-#define FREE_SEATS \
-	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL," \
-	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id" \
-	" AND seat.seat_id" EQ "ANY (r.seat_ids) AND seat.reservation_id" EQ "r.reservation_id)"
-
 /* An event about each reservation of CTE r; `more` adds to its figures. */
 #define RESERVATION_EVENT(type, more) \
 	" o AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \

@@ -29,7 +29,7 @@ RowTarget entry_row = {
 	.conflict = "(queue_id, user_id) WHERE ended_at IS NULL",
 };
 
-static bool
+bool
 text_is(Datum value, const char *expected)
 {
 	text *t = DatumGetTextPP(value);

@@ -125,6 +125,12 @@ test_plain(void)
 	one_section("oo-oo\n-ooo-");
 	picks(choose_together(&house, 0, 3, pick), 3, "5 6 7", "not across a gap");
 	picks(choose_together(&house, 0, 2, pick), 2, "1 2", "but beside it");
+	one_section("oooo");
+	place[2].seat_id = 10;
+	place[3].seat_id = 11;
+	house.n_rows = 0;
+	house_arrange(&house);
+	picks(choose_together(&house, 0, 3, pick), 3, "", "nor where seat_ids have a gap");
 	one_section("ooo-ooo");
 	picks(choose_together(&house, 0, 1, pick), 1, "3", "what is beside a gap leaves no orphan");
 	one_section("");
