@@ -567,6 +567,16 @@ can_update_directly(WriteState *state, Relation relation, HeapTuple old, const b
 	return true;
 }
 
+/* Locked by this transaction, which then has nobody to wait for. */
+static bool
+locked_by_us(HeapTuple row)
+{
+	uint16 info = row->t_data->t_infomask;
+
+	return !(info & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) &&
+		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(row->t_data));
+}
+
 static bool
 update_directly(WriteState *state, Relation relation, HeapTuple old, const bool *replace, bool wait)
 {
@@ -578,8 +588,8 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 
 	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	result = update_tuple(relation, &old->t_self, state->row, GetCurrentCommandId(true),
-						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot, wait, &failure,
-						  &mode, &indexes);
+						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot,
+						  wait || locked_by_us(old), &failure, &mode, &indexes);
 	if (result == TM_Updated || result == TM_Deleted)
 	{
 		if (repeatable)
