@@ -42,6 +42,15 @@ begin_index_scan(Relation table, Relation index, Snapshot snapshot, int n_keys)
 #endif
 }
 
+/* 17 lets indexes keep something from one insertion to the next. */
+static inline void
+end_index_insert(Relation index, struct IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#endif
+}
+
 /*
  * Since 16 an update that only concerns summarizing indexes is told apart;
  * `indexes`: the row needs new entries in the others.

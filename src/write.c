@@ -143,9 +143,9 @@ read_foreign_keys(WriteState *state, Relation relation)
 static bool
 plain_index(const IndexInfo *info, Relation index)
 {
-	return index->rd_rel->relam == BTREE_AM_OID && info->ii_Expressions == NIL &&
-		   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate &&
-		   info->ii_ReadyForInserts;
+	return (index->rd_rel->relam == BTREE_AM_OID || index->rd_rel->relam == BRIN_AM_OID) &&
+		   info->ii_Expressions == NIL && info->ii_ExclusionOps == NULL &&
+		   index->rd_index->indimmediate && info->ii_ReadyForInserts;
 }
 
 static void
@@ -294,6 +294,7 @@ enter_index(WriteState *state, Relation relation, const WriteIndex *entry, bool 
 		check = UNIQUE_CHECK_YES;
 	ok = index_insert(index, values, nulls, &state->row->tts_tid, relation, check, unchanged,
 					  entry->info);
+	end_index_insert(index, entry->info);
 	index_close(index, NoLock);
 	return ok || !partial;
 }
