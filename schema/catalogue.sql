@@ -269,6 +269,7 @@ CREATE FUNCTION ticket.concert_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(concert_id IS NOT NULL, 'concert_id must not be NULL');
 	UPDATE ticket.concert c SET name = coalesce(name, c.name),
 		artist = nullif(coalesce(artist, c.artist), ''),
@@ -412,6 +413,7 @@ CREATE FUNCTION ticket.performance_lock(performance_id bigint) RETURNS ticket.pe
 DECLARE
 	performance ticket.performance;
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(performance_id IS NOT NULL, 'performance_id must not be NULL');
 	PERFORM FROM ticket.concert c WHERE c.concert_id = (
 		SELECT p.concert_id FROM ticket.performance p WHERE p.performance_id = performance_id) FOR SHARE;
@@ -437,6 +439,7 @@ CREATE FUNCTION ticket.performance_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.performance_lock(performance_id);
 	PERFORM ticket.check_found(coalesce(queue_id, 0) = 0 OR EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = queue_id),
 		format('there is no queue %s', queue_id));

@@ -101,6 +101,7 @@ CREATE FUNCTION ticket.venue_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(venue_id IS NOT NULL, 'venue_id must not be NULL');
 	UPDATE ticket.venue v SET name = coalesce(name, v.name),
 		address = nullif(coalesce(address, v.address), ''),
@@ -171,6 +172,7 @@ COMMENT ON FUNCTION ticket.plan_seats(text) IS 'The seats of a plan in order: ro
 CREATE FUNCTION ticket.plan_picture(plan text, row_count int, seats_per_row int) RETURNS text
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	PERFORM ticket.require_preload();
 	IF plan IS NULL THEN
 		PERFORM ticket.check_argument(row_count > 0, 'row_count must be greater than zero');
 		PERFORM ticket.check_argument(seats_per_row > 0, 'seats_per_row must be greater than zero');
@@ -223,6 +225,7 @@ CREATE FUNCTION ticket.venue_lock(venue_id bigint) RETURNS void
 DECLARE
 	withdrawn_at timestamptz;
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(venue_id IS NOT NULL, 'venue_id must not be NULL');
 	SELECT v.withdrawn_at INTO withdrawn_at FROM ticket.venue v WHERE v.venue_id = venue_id FOR NO KEY UPDATE;
 	PERFORM ticket.check_found(FOUND, format('there is no venue %s', venue_id));
@@ -246,6 +249,7 @@ CREATE FUNCTION ticket.venue_section_create(
 DECLARE
 	id bigint;
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.venue_lock(venue_id);
 	INSERT INTO ticket.venue_section AS s (venue_id, name, grade, plan, kind)
 	VALUES (venue_id, name, nullif(grade, ''), ticket.plan_picture(plan, row_count, seats_per_row), kind)
@@ -270,6 +274,7 @@ DECLARE
 	picture text := CASE WHEN coalesce(row_count, seats_per_row) IS NOT NULL OR plan IS NOT NULL
 		THEN ticket.plan_picture(plan, row_count, seats_per_row) END;
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(venue_section_id IS NOT NULL, 'venue_section_id must not be NULL');
 	PERFORM ticket.venue_lock(s.venue_id) FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;
 	UPDATE ticket.venue_section s SET name = coalesce(name, s.name),
@@ -286,6 +291,7 @@ CREATE FUNCTION ticket.venue_section_delete(venue_section_id bigint) RETURNS boo
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument(venue_section_id IS NOT NULL, 'venue_section_id must not be NULL');
 	PERFORM ticket.venue_lock(s.venue_id) FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;
 	DELETE FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;

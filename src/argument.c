@@ -133,6 +133,7 @@ PG_FUNCTION_INFO_V1(ticket_actor);
 Datum
 ticket_actor(PG_FUNCTION_ARGS)
 {
+	memory_require();
 	PG_RETURN_TEXT_P(arg_actor(fcinfo, 0));
 }
 

@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "choice.h"
 #include "hold.h"
+#include "memory.h"
 #include "miscadmin.h"
 #include "plan.h"
 #include "relation.h"
@@ -410,6 +411,7 @@ ticket_seat_hold_best(PG_FUNCTION_ARGS)
 	Datum answer;
 	bool taken = false;
 
+	memory_require();
 	request.n_seats = arg_count(fcinfo, 1, "seat_count", 1, MAX_SEATS);
 	fallback = arg_fallback(fcinfo, 6);
 	hold_begin(&request, fcinfo, 2, 4, 5);

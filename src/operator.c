@@ -15,6 +15,7 @@
 #include "lib/stringinfo.h"
 #include "load.h"
 #include "metrics.h"
+#include "memory.h"
 #include "miscadmin.h"
 #include "money.h"
 #include "nodes/parsenodes.h"
@@ -587,6 +588,7 @@ ticket_check_performances(PG_FUNCTION_ARGS)
 	Datum args[1] = {Int64GetDatum(arg_id(fcinfo, 0, "concert_id"))};
 	OwnerContext owner;
 
+	memory_require();
 	if (IsolationUsesXactSnapshot())
 	{
 		const char *seen;

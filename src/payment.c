@@ -129,9 +129,10 @@ take_reservation(PayRequest *request)
 		CHECK_FOR_INTERRUPTS();
 		found = reservation_find(&scan, request->reservation_id, &row) &&
 				read_reservation(request, &scan, row);
-		again = found && strcmp(request->status, "held") == 0 &&
-				!row_update(&reservation_row, row, values, nulls, replace, true);
-		if (found && !again)
+		again = false;
+		if (found && strcmp(request->status, "held") == 0)
+			again = !row_update(&reservation_row, row, values, nulls, replace, true);
+		else if (found)
 			row_check_snapshot(&scan, row);
 		row_scan_end(&scan);
 	} while (again);

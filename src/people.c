@@ -486,5 +486,6 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 Datum
 ticket_user_withdrawing(PG_FUNCTION_ARGS)
 {
+	memory_require();
 	PG_RETURN_BOOL(withdrawing);
 }

@@ -106,4 +106,26 @@ SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'loud'
 SELECT is((SELECT status FROM ticket_enqueue(:q, 'quiet')), 'active', 'which may let others in');
 ROLLBACK;
 
+-- ---------- isolation ----------
+
+-- What nobody else has touched can be changed under every level.
+SELECT pg_temp.sale() AS p \gset
+SELECT count(point_charge('write-' || i, 1000)) AS n FROM generate_series(1, 2) AS i \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'write-1') \gset
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT is((SELECT status FROM seat_hold(:p, '{2}', 'write-1')), 'held', 'held under REPEATABLE READ');
+SELECT is((SELECT status FROM pay_reservation(:r, 'write-1')), 'captured', 'paid under REPEATABLE READ');
+SELECT is((SELECT status FROM pay_reservation(:r, 'write-1')), 'captured', 'and again');
+COMMIT;
+SELECT reservation_id AS r FROM seat_hold(:p, '{3}', 'write-2') \gset
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT is((SELECT status FROM pay_reservation(:r, 'write-2')), 'captured', 'paid under SERIALIZABLE');
+COMMIT;
+SELECT reservation_id AS r FROM seat_hold(:p, '{4}', 'write-2') \gset
+SET ticket.clock_offset = '10 min';
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT throws_ok(format('SELECT pay_reservation(%s, ''write-2'')', :r), 'TK007', NULL, 'what is over is over there, too');
+ROLLBACK;
+RESET ticket.clock_offset;
+
 SELECT * FROM finish();

@@ -60,6 +60,16 @@ $node->safe_psql(
 	SELECT count(ticket.performance_create(:c, 1, now() + '10 days')), ticket.concert_withdraw(:c), ticket.venue_withdraw(ticket.venue_create('gone'));
 	CALL ticket.performance_cancel(:p, 'rain')));
 
+# A provider's money that came too late, and what is kept back of a date
+$node->safe_psql(
+	'sale', q(
+	SELECT ticket.performance_create(1, 1, now() + '30 days') AS p \\gset
+	SELECT ticket.section_create(:p, 'late', 5, 1, 5), ticket.cancel_policy_set(:p, '1 day', 100);
+	SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{1}', 'z') \\gset
+	SELECT payment_id AS m FROM ticket.payment_begin(:r, 'z', 'card') \\gset
+	SELECT ticket.seat_release(:r, 'z');
+	SELECT ticket.payment_confirm(:m, 'late')));
+
 my $states = $node->safe_psql(
 	'sale', q(
 	SELECT string_agg(DISTINCT status, ' ' ORDER BY status) FROM ticket.queue_entry;
@@ -129,7 +139,7 @@ sub goes_on
 			JOIN ticket.ledger l USING (payment_id) WHERE r.reservation_id = $hold;
 		SELECT bool_and(id > '$newest') FROM ticket.outbox WHERE payload->>'payment_id' =
 			(SELECT payment_id::text FROM ticket.payment WHERE reservation_id = $hold);));
-	is($out, "captured|200|800\nfinished\nt\n1000|800\nwaiting\nheld\n3|3|3\n4\n3\n1\nt", "$name: the sale goes on");
+	is($out, "captured|200|800\nfinished\nt\n1000|800\nwaiting\nheld\n3|3|3\n5\n4\n1\nt", "$name: the sale goes on");
 	refused($server, $database, "SELECT ticket.seat_hold(1, '{1}', 'e', '$tokens[4]')",
 		'TK006', "$name: what is sold stays sold");
 	is($server->safe_psql($database, 'SELECT id FROM ticket.outbox_fetch(1)'),

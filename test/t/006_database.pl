@@ -3,7 +3,7 @@
 # memory is full only the newcomer is refused.
 #
 # DROPS in the environment changes how often databases and the extension are
-# dropped in mid-flight (default 100 each).
+# dropped in mid-flight (default 20 each).
 
 use strict;
 use warnings FATAL => 'all';
@@ -18,7 +18,7 @@ use Test::More;
 
 use constant MAX_WAITING => 60;
 
-my $drops = $ENV{DROPS} // 100;
+my $drops = $ENV{DROPS} // 20;
 
 my $node = sale_node('main',
 	conf => "ticket.max_queues = 4\nticket.max_waiting = @{[ MAX_WAITING ]}\ndeadlock_timeout = 50ms");

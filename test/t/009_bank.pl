@@ -6,7 +6,7 @@
 # acknowledged charge and payment is there, none twice.
 #
 # BANK_SECONDS in the environment makes the first part longer (default 12),
-# BANK_ROUNDS the second (default 20).
+# BANK_ROUNDS the second (default 6).
 
 use strict;
 use warnings FATAL => 'all';
@@ -23,7 +23,7 @@ use Time::HiRes qw(sleep time);
 use constant { CLIENTS => 64, USERS => 20, SEATS => 200 };
 
 my $seconds = $ENV{BANK_SECONDS} // 12;
-my $rounds = $ENV{BANK_ROUNDS} // 20;
+my $rounds = $ENV{BANK_ROUNDS} // 6;
 my $directory = PostgreSQL::Test::Utils::tempdir;
 my $bank = "$directory/bank";
 
