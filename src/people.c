@@ -250,13 +250,15 @@ static SavedPlan rename_plan[] = {
 	 " credit = CASE WHEN credit" EQ "pg_catalog.concat('user:', $1)"
 	 " THEN pg_catalog.concat('user:', $2) ELSE credit END WHERE user_id" EQ "$1",
 	 RENAME_TYPES},
-	{"UPDATE ticket.history SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
-	/* Rows of the outbox are never updated; those on their way out are let go. */
+	/*
+	 * Rows of the outbox are never updated.  One that a consumer is just taking
+	 * out is waited for: then it is history, which comes last.
+	 */
 	{"WITH mine AS MATERIALIZED (SELECT id FROM ticket.outbox"
 	 " WHERE ($1" EQ "ANY (ARRAY[aggregateid, payload OPERATOR(pg_catalog.->>) 'user_id',"
 	 " payload OPERATOR(pg_catalog.->>) 'withdrawn_by'])"
 	 " OR (payload OPERATOR(pg_catalog.->) 'user_ids') OPERATOR(pg_catalog.?) $1)"
-	 " AND type" NE "'user.withdrawn' FOR UPDATE SKIP LOCKED),"
+	 " AND type" NE "'user.withdrawn' FOR UPDATE),"
 	 " gone AS (DELETE FROM ticket.outbox AS o USING mine WHERE o.id" EQ "mine.id RETURNING o.*)"
 	 " INSERT INTO ticket.outbox (id, aggregatetype, aggregateid, type, payload)"
 	 " SELECT id, aggregatetype, CASE WHEN aggregateid" EQ "$1 THEN $2 ELSE aggregateid END, type,"
@@ -266,6 +268,7 @@ static SavedPlan rename_plan[] = {
 	 " FROM pg_catalog.jsonb_array_elements_text(value) WITH ORDINALITY AS u(id, n))"
 	 " ELSE value END) FROM pg_catalog.jsonb_each(payload)) FROM gone",
 	 RENAME_TYPES},
+	{"UPDATE ticket.history SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
 };
 
 /* What a seller has done; a statement that changes nothing would still empty caches. */
@@ -433,8 +436,8 @@ rename_rest(text *user, const char *pseudonym)
  * Errors: 22023, TK013, TK014, TK016, TK018 (a block is not escaped so).
  * Locks: the user's tickets, the live reservations in order of their ids with
  * the seats of each hold, all reservations, the account; then payments,
- * ledger, outbox (those just being fetched are passed over), what a seller has
- * in the catalogue, blocklist.
+ * ledger, outbox (who is just fetching is waited for, and waits for nobody),
+ * history, what a seller has in the catalogue, blocklist.
  */
 Datum
 ticket_user_withdraw(PG_FUNCTION_ARGS)
