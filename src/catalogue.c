@@ -104,15 +104,6 @@ ensure_caches(void)
 	valid = true;
 }
 
-static int64
-column_int64(RowScan *scan, HeapTuple row, int column, int64 if_null)
-{
-	bool isnull;
-	Datum value = row_get(scan, row, column, &isnull);
-
-	return isnull ? if_null : DatumGetInt64(value);
-}
-
 static bool
 performance_read(int64 performance_id, Performance *performance)
 {
@@ -128,12 +119,12 @@ performance_read(int64 performance_id, Performance *performance)
 	if (row)
 	{
 		performance->performance_id = performance_id;
-		performance->queue_id = column_int64(&scan, row, COL_PERFORMANCE_QUEUE_ID, 0);
-		performance->starts_at = column_int64(&scan, row, COL_PERFORMANCE_STARTS_AT, 0);
+		performance->queue_id = row_int64(&scan, row, COL_PERFORMANCE_QUEUE_ID, 0);
+		performance->starts_at = row_int64(&scan, row, COL_PERFORMANCE_STARTS_AT, 0);
 		performance->sale_opens_at =
-			column_int64(&scan, row, COL_PERFORMANCE_SALE_OPENS_AT, DT_NOBEGIN);
+			row_int64(&scan, row, COL_PERFORMANCE_SALE_OPENS_AT, DT_NOBEGIN);
 		performance->sale_closes_at =
-			column_int64(&scan, row, COL_PERFORMANCE_SALE_CLOSES_AT, DT_NOEND);
+			row_int64(&scan, row, COL_PERFORMANCE_SALE_CLOSES_AT, DT_NOEND);
 		performance->hold_us = interval_us(
 			DatumGetIntervalP(row_get(&scan, row, COL_PERFORMANCE_HOLD_INTERVAL, &isnull)));
 		performance->max_hold_us =
@@ -193,8 +184,8 @@ section_price(int64 section_id)
 	row = row_scan_next(&scan);
 	if (row == NULL)
 		elog(ERROR, "section %lld does not exist", (long long) section_id);
-	price = column_int64(&scan, row, COL_SECTION_PRICE, 0);
-	if (column_int64(&scan, row, COL_SECTION_WITHDRAWN_AT, DT_NOEND) != DT_NOEND)
+	price = row_int64(&scan, row, COL_SECTION_PRICE, 0);
+	if (row_int64(&scan, row, COL_SECTION_WITHDRAWN_AT, DT_NOEND) != DT_NOEND)
 		price = SECTION_WITHDRAWN;
 	row_scan_end(&scan);
 	if (valid)
@@ -242,8 +233,8 @@ add_section(Hall *hall, RowScan *scan, HeapTuple row)
 	bool isnull;
 
 	memset(section, 0, sizeof(Section));
-	section->section_id = column_int64(scan, row, COL_SECTION_ID, 0);
-	section->price = column_int64(scan, row, COL_SECTION_PRICE, 0);
+	section->section_id = row_int64(scan, row, COL_SECTION_ID, 0);
+	section->price = row_int64(scan, row, COL_SECTION_PRICE, 0);
 	section->name = DatumGetTextPCopy(row_get(scan, row, COL_SECTION_NAME, &isnull));
 	section->first_seat = DatumGetInt32(row_get(scan, row, COL_SECTION_FIRST_SEAT_ID, &isnull));
 	section->seats_per_row = DatumGetInt32(row_get(scan, row, COL_SECTION_SEATS_PER_ROW, &isnull));

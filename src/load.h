@@ -15,6 +15,7 @@
 #define LOCK_CLASS_USER 20
 #define LOCK_CLASS_EXPIRE 21
 #define LOCK_CLASS_CONFIG 22
+#define LOCK_CLASS_REFERENCE 23
 
 extern void queues_ready(void);
 extern void load_init(void);

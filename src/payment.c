@@ -79,15 +79,6 @@ typedef struct Payment
 
 /* ---------- the reservation ---------- */
 
-static int64
-column_int64(RowScan *scan, HeapTuple row, int column)
-{
-	bool isnull;
-	Datum value = row_get(scan, row, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
 /* What the row says; false: it is another user's. */
 static bool
 read_reservation(PayRequest *request, RowScan *scan, HeapTuple row)
@@ -99,12 +90,12 @@ read_reservation(PayRequest *request, RowScan *scan, HeapTuple row)
 				   request->user))
 		return false;
 	request->status = TextDatumGetCString(row_get(scan, row, COL_RESERVATION_STATUS, &isnull));
-	request->performance_id = column_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID);
-	request->amount = column_int64(scan, row, COL_RESERVATION_AMOUNT);
-	request->expires_at = column_int64(scan, row, COL_RESERVATION_EXPIRES_AT);
-	request->queue_id = column_int64(scan, row, COL_RESERVATION_QUEUE_ID);
-	request->place = column_int64(scan, row, COL_RESERVATION_PLACE);
-	request->pending_payment = column_int64(scan, row, COL_RESERVATION_PENDING_PAYMENT);
+	request->performance_id = row_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID, 0);
+	request->amount = row_int64(scan, row, COL_RESERVATION_AMOUNT, 0);
+	request->expires_at = row_int64(scan, row, COL_RESERVATION_EXPIRES_AT, 0);
+	request->queue_id = row_int64(scan, row, COL_RESERVATION_QUEUE_ID, 0);
+	request->place = row_int64(scan, row, COL_RESERVATION_PLACE, 0);
+	request->pending_payment = row_int64(scan, row, COL_RESERVATION_PENDING_PAYMENT, 0);
 	seats = DatumGetArrayTypePCopy(row_get(scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
 	request->n_seats = ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
 	request->seat = (int32 *) ARR_DATA_PTR(seats);
@@ -190,7 +181,7 @@ check_key(const PayRequest *request)
 	row_scan_begin(&scan, REL_PAYMENT, REL_PAYMENT_KEY, 2, key);
 	row = row_scan_next(&scan);
 	if (row)
-		paid = column_int64(&scan, row, COL_PAYMENT_RESERVATION_ID);
+		paid = row_int64(&scan, row, COL_PAYMENT_RESERVATION_ID, 0);
 	row_scan_end(&scan);
 	if (paid != 0 && paid != request->reservation_id)
 		ticket_error(ERROR_IDEMPOTENCY_CONFLICT,
@@ -234,7 +225,7 @@ debit_account(const PayRequest *request)
 		CHECK_FOR_INTERRUPTS();
 		row_scan_begin(&scan, REL_ACCOUNT, REL_ACCOUNT_PKEY, 1, &key);
 		row = row_scan_next(&scan);
-		balance = row ? column_int64(&scan, row, COL_ACCOUNT_BALANCE) : 0;
+		balance = row ? row_int64(&scan, row, COL_ACCOUNT_BALANCE, 0) : 0;
 		if (row == NULL || balance < request->amount)
 			points_short(request, balance);
 		values[COL_ACCOUNT_BALANCE] = Int64GetDatum(balance - request->amount);

@@ -144,6 +144,16 @@ row_get(RowScan *scan, HeapTuple row, int column, bool *isnull)
 	return heap_getattr(row, column, RelationGetDescr(scan->relation), isnull);
 }
 
+/* A bigint or a timestamptz. */
+int64
+row_int64(RowScan *scan, HeapTuple row, int column, int64 if_null)
+{
+	bool isnull;
+	Datum value = row_get(scan, row, column, &isnull);
+
+	return isnull ? if_null : DatumGetInt64(value);
+}
+
 /*
  * For a REPEATABLE READ transaction that is about to act on what the row says:
  * a row that came to say so after its snapshot is a conflict.

@@ -239,6 +239,7 @@ extern void row_scan_begin_at(RowScan *scan, TicketRelation table, TicketRelatio
 							  ScanKeyData *keys, Snapshot snapshot);
 extern HeapTuple row_scan_next(RowScan *scan);
 extern Datum row_get(RowScan *scan, HeapTuple row, int column, bool *isnull);
+extern int64 row_int64(RowScan *scan, HeapTuple row, int column, int64 if_null);
 extern void row_check_snapshot(RowScan *scan, HeapTuple row);
 extern void row_scan_end(RowScan *scan);
 

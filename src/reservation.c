@@ -64,14 +64,6 @@ static SavedPlan lock_reservation = {
 	{INT8OID, TEXTOID},
 };
 
-static int64
-column_int64(RowScan *scan, HeapTuple row, int column)
-{
-	bool isnull;
-
-	return DatumGetInt64(row_get(scan, row, column, &isnull));
-}
-
 static bool
 is_held(RowScan *scan, HeapTuple row)
 {
@@ -98,8 +90,8 @@ end_row(RowScan *scan, HeapTuple row, bool expired, TimestampTz now, bool wait)
 		[COL_RESERVATION_ENDED_AT] = TimestampTzGetDatum(now),
 	};
 	bool nulls[RESERVATION_ROW_SIZE] = {false};
-	int64 reservation_id = column_int64(scan, row, COL_RESERVATION_ID);
-	int64 performance_id = column_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID);
+	int64 reservation_id = row_int64(scan, row, COL_RESERVATION_ID, 0);
+	int64 performance_id = row_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID, 0);
 	SeatState held = {.status = "held", .reservation_id = reservation_id};
 	SeatState unheld = {.status = "free"};
 	ArrayType *seats;
@@ -119,7 +111,7 @@ end_row(RowScan *scan, HeapTuple row, bool expired, TimestampTz now, bool wait)
 	event_begin_reservation(&event, expired ? "reservation.expired" : "reservation.released",
 							reservation_id, performance_id,
 							DatumGetTextPP(row_get(scan, row, COL_RESERVATION_USER_ID, &isnull)),
-							seat, n_seats, column_int64(scan, row, COL_RESERVATION_AMOUNT));
+							seat, n_seats, row_int64(scan, row, COL_RESERVATION_AMOUNT, 0));
 	if (!expired)
 	{
 		event_int32_array(&event, "released_seat_ids", seat, n_seats);
@@ -155,7 +147,7 @@ reservation_take_over(int64 reservation_id)
 	bool done;
 
 	done = reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
-		   column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT) <= now &&
+		   row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= now &&
 		   end_row(&scan, row, true, now, false);
 	row_scan_end(&scan);
 	return done;
@@ -391,7 +383,7 @@ holds_expire(int max_count)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (n == 0)
-			metrics_hold_lag(now - column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT));
+			metrics_hold_lag(now - row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0));
 		MemoryContextSwitchTo(context);
 		n += end_row(&scan, row, true, now, false);
 		MemoryContextSwitchTo(caller);
@@ -413,7 +405,7 @@ holds_next_due(void)
 	due_begin(&scan, DT_NOEND);
 	row = due_next(&scan);
 	if (row)
-		due = column_int64(&scan, row, COL_RESERVATION_EXPIRES_AT);
+		due = row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0);
 	row_scan_end(&scan);
 	return due;
 }
