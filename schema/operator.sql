@@ -110,5 +110,31 @@ CREATE TRIGGER sold_stays BEFORE DELETE ON ticket.reservation
 CREATE TRIGGER price_stays BEFORE UPDATE OF prices ON ticket.reservation
 	FOR EACH ROW WHEN (OLD.seat_ids = NEW.seat_ids AND OLD.prices <> NEW.prices) EXECUTE FUNCTION ticket.sold_stays();
 
+/* In place of a foreign key of seat: that would be checked once for every new seat. */
+CREATE FUNCTION ticket.section_stays() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		-- As TRUNCATE ... CASCADE would; AFTER, as both may be named in one command
+		IF EXISTS (SELECT FROM ticket.seat) THEN
+			TRUNCATE ticket.seat;
+		END IF;
+	ELSIF EXISTS (SELECT FROM ticket.seat e WHERE e.performance_id = OLD.performance_id AND e.section_id = OLD.section_id) THEN
+		PERFORM ticket.raise_error('wrong_state',
+			CASE TG_OP WHEN 'DELETE' THEN 'a section with seats cannot be deleted' ELSE 'a section with seats cannot become another' END,
+			format('It is section %s.', OLD.section_id), 'Withdraw it.');
+	END IF;
+	RETURN coalesce(NEW, OLD);
+END $$;
+COMMENT ON FUNCTION ticket.section_stays() IS
+	'Trigger: refuses to take a section from its seats; emptying the table empties that of seats';
+CREATE TRIGGER section_stays BEFORE DELETE ON ticket.section
+	FOR EACH ROW EXECUTE FUNCTION ticket.section_stays();
+CREATE TRIGGER section_moves BEFORE UPDATE OF section_id, performance_id ON ticket.section
+	FOR EACH ROW WHEN ((OLD.section_id, OLD.performance_id) IS DISTINCT FROM (NEW.section_id, NEW.performance_id))
+	EXECUTE FUNCTION ticket.section_stays();
+CREATE TRIGGER section_truncate AFTER TRUNCATE ON ticket.section
+	FOR EACH STATEMENT EXECUTE FUNCTION ticket.section_stays();
+
 SELECT ticket.permit('{operator}', 'EXECUTE', '{seat_block,seat_unblock,performance_move,performance_cancel}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{performance_cancellation}');

@@ -137,13 +137,22 @@ SELECT pg_temp.refused(format(call, :p, :r), code, regexp_replace(call, '%\d\$s'
 	('DELETE FROM ticket.seat WHERE performance_id = %1$s', 'TK009'),
 	('UPDATE ticket.seat SET seat_no = 7 WHERE performance_id = %1$s AND seat_id = 1', 'TK009'),
 	('UPDATE ticket.seat SET section_id = 1, row_no = 1 WHERE performance_id = %1$s AND seat_id = 1', 'TK009'),
-	('DELETE FROM ticket.section WHERE performance_id = %1$s', '23503'),
+	('DELETE FROM ticket.section WHERE performance_id = %1$s', 'TK009'),
+	('UPDATE ticket.section SET section_id = -1, name = $$op$$ WHERE performance_id = %1$s', 'TK009'),
+	('UPDATE ticket.section SET performance_id = 1, name = $$op$$ WHERE performance_id = %1$s', 'TK009'),
 	('DELETE FROM ticket.performance WHERE performance_id = %1$s', 'TK009'),
 	('DELETE FROM ticket.reservation WHERE reservation_id = %2$s', 'TK009'),
 	('UPDATE ticket.reservation SET prices = $${1,1}$$, amount = 2 WHERE reservation_id = %2$s', 'TK009'),
 	('DELETE FROM ticket.concert WHERE concert_id = (SELECT concert_id FROM ticket.performance WHERE performance_id = %1$s)', '23503')) AS x(call, code);
 SELECT lives_ok(format('DELETE FROM ticket.seat WHERE performance_id = %1$s; DELETE FROM ticket.section WHERE performance_id = %1$s;
 	DELETE FROM ticket.performance WHERE performance_id = %1$s', :p2), 'what nobody has bought can be deleted');
+BEGIN;
+TRUNCATE ticket.section;
+SELECT is((SELECT count(*) FROM ticket.seat), 0::bigint, 'without sections there are no seats');
+ROLLBACK;
+BEGIN;
+SELECT lives_ok('TRUNCATE ticket.seat, ticket.section', 'both can be emptied in one');
+ROLLBACK;
 
 SELECT is((SELECT string_agg(invariant || ': ' || detail, ', ') FROM verify() WHERE NOT ok), NULL, 'every invariant holds');
 SELECT * FROM finish();

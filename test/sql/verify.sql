@@ -232,6 +232,8 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET performance_id = -1
 SELECT pg_temp.breaks(format($$UPDATE ticket.seat SET section_id = (SELECT section_id FROM ticket.section WHERE performance_id = %s)
 	WHERE performance_id = %s AND seat_id = 10$$, :p2, :p), 'nothing is orphaned: 1, a section has the seats it says: 1',
 	'a seat of another performance''s section');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.seat (performance_id, seat_id, section_id, row_no, seat_no) VALUES (%s, 11, -1, 1, 11)$$, :p),
+	'sold and held seats fit the house: 1, nothing is orphaned: 1', 'a seat of no section');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET reservation_id = -1 WHERE payment_id = %s$$, :refunded),
 	'nothing is orphaned: 1', 'a payment without a reservation');
 SELECT pg_temp.breaks($$INSERT INTO ticket.refund (payment_id, provider, status, amount, created_at) VALUES (-1, 'verify', 'due', 5, now());
