@@ -142,28 +142,30 @@ CREATE FUNCTION ticket.queue_create(
 COMMENT ON FUNCTION ticket.queue_create(text, int, int, interval, interval, interval, timestamptz) IS
 	'Creates a waiting room; returns queue_id. Change it later with UPDATE ticket.queue';
 
-CREATE FUNCTION ticket.ticket_enqueue(
-	queue_id bigint,
-	user_id text,
-	OUT token uuid,
-	OUT status text,
-	OUT "position" bigint,
-	OUT estimated_wait interval,
-	OUT poll_after interval,
-	OUT expires_at timestamptz
-) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_enqueue';
+-- What a fan is told.  A type of its own, as answer.h explains.
+CREATE TYPE ticket.ticket_state AS (
+	token			uuid,
+	status			text,
+	"position"		bigint,
+	estimated_wait	interval,
+	poll_after		interval,
+	expires_at		timestamptz
+);
+COMMENT ON TYPE ticket.ticket_state IS 'Where a ticket stands: what ticket_enqueue and ticket_status return';
+COMMENT ON COLUMN ticket.ticket_state.token IS 'The ticket''s token, which is all that a client keeps';
+COMMENT ON COLUMN ticket.ticket_state.status IS 'waiting, active, finished, left or expired';
+COMMENT ON COLUMN ticket.ticket_state."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
+COMMENT ON COLUMN ticket.ticket_state.estimated_wait IS 'How long it will take at the rate measured; NULL: not known';
+COMMENT ON COLUMN ticket.ticket_state.poll_after IS 'When to ask again; NULL: the ticket has ended';
+COMMENT ON COLUMN ticket.ticket_state.expires_at IS 'When the active ticket ends, or would have';
+
+CREATE FUNCTION ticket.ticket_enqueue(queue_id bigint, user_id text) RETURNS ticket.ticket_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_enqueue';
 COMMENT ON FUNCTION ticket.ticket_enqueue(bigint, text) IS
 	'Enters a waiting room; the same user gets the same ticket while it lives. Active at once where nobody waits and there is room';
 
-CREATE FUNCTION ticket.ticket_status(
-	token uuid,
-	OUT token uuid,
-	OUT status text,
-	OUT "position" bigint,
-	OUT estimated_wait interval,
-	OUT poll_after interval,
-	OUT expires_at timestamptz
-) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_status';
+CREATE FUNCTION ticket.ticket_status(token uuid) RETURNS ticket.ticket_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_status';
 COMMENT ON FUNCTION ticket.ticket_status(uuid) IS
 	'Where a ticket stands (position 1 is next) and when to ask again; also its sign of life';
 

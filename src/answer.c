@@ -8,11 +8,15 @@
 
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
-Datum
-answer_row(AnswerType *type, Datum *values, bool *nulls)
+static TupleDesc
+record_columns(AnswerType *type)
 {
 	if (type->descriptor == NULL)
 	{
@@ -25,5 +29,36 @@ answer_row(AnswerType *type, Datum *values, bool *nulls)
 		type->descriptor = BlessTupleDesc(descriptor);
 		MemoryContextSwitchTo(old);
 	}
-	return HeapTupleGetDatum(heap_form_tuple(type->descriptor, values, nulls));
+	return type->descriptor;
+}
+
+/*
+ * The server's cache forgets the columns when the type is changed or dropped;
+ * its entry stays where it is.
+ */
+static TupleDesc
+type_columns(AnswerType *type)
+{
+	TypeCacheEntry *entry = type->type_entry;
+
+	if (entry == NULL || entry->tupDesc == NULL)
+	{
+		Oid oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(type->row_type),
+								  ObjectIdGetDatum(get_namespace_oid("ticket", false)));
+
+		if (!OidIsValid(oid))
+			elog(ERROR, "ticket.%s does not exist", type->row_type);
+		entry = type->type_entry = lookup_type_cache(oid, TYPECACHE_TUPDESC);
+		if (entry->tupDesc == NULL || entry->tupDesc->natts != type->n_columns)
+			elog(ERROR, "ticket.%s does not have %d columns", type->row_type, type->n_columns);
+	}
+	return entry->tupDesc;
+}
+
+Datum
+answer_row(AnswerType *type, Datum *values, bool *nulls)
+{
+	TupleDesc columns = type->row_type ? type_columns(type) : record_columns(type);
+
+	return HeapTupleGetDatum(heap_form_tuple(columns, values, nulls));
 }

@@ -2,6 +2,10 @@
  * answer.h
  *		Composite results: a row of named columns made without a look into the
  *		catalogue on each call.
+ *
+ * Functions that are called all the time return a composite type of the schema.
+ * Of one with OUT arguments the executor reads the columns out of the catalogue
+ * whenever a query calls it, which costs more than ticket_status itself.
  */
 #ifndef TICKET_ANSWER_H
 #define TICKET_ANSWER_H
@@ -18,7 +22,9 @@ typedef struct AnswerType
 		const char *name;
 		Oid type;
 	} column[MAX_ANSWER_COLUMNS];
-	struct TupleDescData *descriptor; /* made at first use */
+	const char *row_type; /* type of the schema that has the columns; NULL: record */
+	struct TupleDescData *descriptor; /* of a record, made at first use */
+	struct TypeCacheEntry *type_entry; /* of row_type, found at first use */
 } AnswerType;
 
 extern Datum answer_row(AnswerType *type, Datum *values, bool *nulls);

@@ -45,15 +45,7 @@ typedef struct TicketView
 	bool ended_active; /* the one before was active */
 } TicketView;
 
-static AnswerType ticket_answer = {
-	6,
-	{{"token", UUIDOID},
-	 {"status", TEXTOID},
-	 {"position", INT8OID},
-	 {"estimated_wait", INTERVALOID},
-	 {"poll_after", INTERVALOID},
-	 {"expires_at", TIMESTAMPTZOID}},
-};
+static AnswerType ticket_answer = {.n_columns = 6, .row_type = "ticket_state"};
 
 static Datum
 ticket_view_row(const TicketView *view)

@@ -64,8 +64,8 @@ SELECT is((SELECT string_agg(what, ', ' ORDER BY what) FROM member m WHERE coale
 	NULL, 'each has a comment');
 SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER BY c.relname, a.attnum)
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
-	NULL, 'and so has each column of a table or view');
+	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'c') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
+	NULL, 'and so has each column of a table, view or type');
 SELECT ok(obj_description('ticket'::regnamespace, 'pg_namespace') IS NOT NULL, 'and the schema');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
