@@ -9,6 +9,7 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "nodes/execnodes.h"
 
 /* 18 made the noreturn marker a prefix. */
 #ifndef pg_attribute_noreturn
@@ -52,24 +53,36 @@ end_index_insert(Relation index, struct IndexInfo *info)
 }
 
 /*
- * Since 16 an update that only concerns summarizing indexes is told apart;
- * `indexes`: the row needs new entries in the others.
+ * `indexes`: the row needs new entries.  Since 16 an update may need them in
+ * summarizing indexes (BRIN) alone.
  */
 static inline TM_Result
 update_tuple(Relation table, ItemPointer tid, TupleTableSlot *row, CommandId command,
 			 Snapshot crosscheck, bool wait, TM_FailureData *failure, LockTupleMode *mode,
-			 bool *indexes)
+			 bool *indexes, bool *summarizing_only)
 {
 #if PG_VERSION_NUM >= 160000
-	TU_UpdateIndexes update;
+	TU_UpdateIndexes update = TU_None;
 	TM_Result result = table_tuple_update(table, tid, row, command, InvalidSnapshot, crosscheck,
 										  wait, failure, mode, &update);
 
-	*indexes = update == TU_All;
+	*indexes = update != TU_None;
+	*summarizing_only = update == TU_Summarizing;
 	return result;
 #else
+	*summarizing_only = false;
 	return table_tuple_update(table, tid, row, command, InvalidSnapshot, crosscheck, wait, failure,
 							  mode, indexes);
+#endif
+}
+
+static inline bool
+index_summarizes(const IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 160000
+	return info->ii_Summarizing;
+#else
+	return false;
 #endif
 }
 

@@ -57,7 +57,8 @@ typedef struct WriteState
 {
 	struct WriteState *next; /* of all there are */
 	MemoryContext context; /* of what is below */
-	bool valid;
+	bool valid; /* read to its end, and nothing has changed since it began */
+	bool changed; /* since it began */
 	Oid table;
 	bool insert_directly;
 	bool update_directly;
@@ -78,7 +79,10 @@ write_forget(Datum arg, Oid relid)
 {
 	for (WriteState *state = states; state; state = state->next)
 		if (relid == InvalidOid || relid == state->table)
+		{
 			state->valid = false;
+			state->changed = true;
+		}
 }
 
 void
@@ -97,7 +101,8 @@ write_init(void)
 static void
 read_triggers(WriteState *state, Relation relation)
 {
-	TriggerDesc *triggers = relation->trigdesc;
+	/* Looking up their functions may make the relation's own anew. */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	Oid schema = get_namespace_oid("ticket", false);
 
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)
@@ -200,12 +205,14 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	TupleDesc columns = RelationGetDescr(relation);
 	MemoryContext old;
 
+	/* An error on the way, such as a wait for a lock cancelled, leaves it invalid. */
+	state->valid = state->changed = false;
 	if (state->context)
 		MemoryContextDelete(state->context);
+	state->context = NULL;
 	state->context = AllocSetContextCreate(TopMemoryContext, "ticket table", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(state->context);
 	state->table = RelationGetRelid(relation);
-	state->valid = true;
 	state->insert_directly = state->update_directly =
 		relation->rd_rel->relkind == RELKIND_RELATION && columns->natts == target->row_size - 1 &&
 		!relation->rd_rel->relhasrules && !relation->rd_rel->relforcerowsecurity &&
@@ -219,6 +226,7 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	read_checks(state, relation);
 	state->econtext = CreateStandaloneExprContext();
 	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsVirtual);
+	state->valid = !state->changed;
 	MemoryContextSwitchTo(old);
 }
 
@@ -506,7 +514,7 @@ static bool
 write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
 {
 	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
-	WriteState *state = write_state(target, relation);
+	WriteState *state;
 	Oid user;
 	int sec_context;
 	bool done = true;
@@ -515,6 +523,7 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
 	nulls++;
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	state = write_state(target, relation);
 	if (state->insert_directly)
 		store_row(state, values, nulls);
 	if (!state->insert_directly || !row_is_valid(state))
@@ -585,12 +594,13 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 	TM_FailureData failure;
 	LockTupleMode mode;
 	bool indexes;
+	bool summarizing_only;
 	TM_Result result;
 
 	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	result = update_tuple(relation, &old->t_self, state->row, GetCurrentCommandId(true),
 						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot,
-						  wait || locked_by_us(old), &failure, &mode, &indexes);
+						  wait || locked_by_us(old), &failure, &mode, &indexes, &summarizing_only);
 	if (result == TM_Updated || result == TM_Deleted)
 	{
 		if (repeatable)
@@ -604,8 +614,9 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result of an update: %d", (int) result);
 	for (int i = 0; indexes && i < state->n_indexes; i++)
-		enter_index(state, relation, &state->index[i], false,
-					!index_changed(state->index[i].info, replace));
+		if (!summarizing_only || index_summarizes(state->index[i].info))
+			enter_index(state, relation, &state->index[i], false,
+						!index_changed(state->index[i].info, replace));
 	return true;
 }
 
@@ -620,7 +631,7 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 		   bool wait)
 {
 	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
-	WriteState *state = write_state(target, relation);
+	WriteState *state;
 	int n_columns = target->row_size - 1;
 	Oid user;
 	int sec_context;
@@ -631,6 +642,7 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 	replace++;
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	state = write_state(target, relation);
 	done = can_update_directly(state, relation, old, replace, n_columns);
 	if (done)
 	{

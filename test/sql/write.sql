@@ -58,6 +58,18 @@ SELECT is((SELECT status FROM ticket_enqueue(:q, 'polite')), 'active', 'and lets
 ROLLBACK;
 SELECT is((SELECT status FROM ticket_enqueue(:q, 'rude')), 'active', 'without it all may enter');
 BEGIN;
+CREATE FUNCTION decent(user_id text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN user_id <> 'rude'; END $$;
+REVOKE ALL ON FUNCTION decent FROM PUBLIC;
+CREATE ROLE regress_ticket_buyer;
+SELECT grant_role('regress_ticket_buyer', 'buyer') AS granted \gset
+ALTER TABLE reservation ADD CONSTRAINT reservation_decent CHECK (ticket.decent(user_id)) NOT VALID;
+SELECT pg_temp.sale() AS p \gset
+SET LOCAL ROLE regress_ticket_buyer;
+SELECT status AS s FROM ticket.seat_hold(:p, '{1}', 'decent') \gset
+RESET ROLE;
+SELECT is(:'s'::text, 'held', 'a CHECK may call what only the owner may call');
+ROLLBACK;
+BEGIN;
 UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
 COMMIT;
 BEGIN;
