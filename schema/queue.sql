@@ -75,7 +75,8 @@ COMMENT ON COLUMN ticket.queue.retention IS
  * a queue with live tickets from being deleted, verify() looks for orphans.
  *
  * ended_at is NULL exactly while the ticket lives, so that going from waiting
- * to active touches no index.
+ * to active touches no index.  A page has room for all of its rows a second
+ * time: those who are let in stand side by side, and go in one transaction.
  */
 CREATE TABLE ticket.queue_entry (
 	queue_id	bigint NOT NULL,
@@ -93,7 +94,7 @@ CREATE TABLE ticket.queue_entry (
 	CONSTRAINT queue_entry_admitted CHECK ((admitted_at IS NULL) = (expires_at IS NULL)
 		AND (status <> 'waiting' OR admitted_at IS NULL)
 		AND (status NOT IN ('active', 'finished') OR admitted_at IS NOT NULL))
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX queue_entry_live_user ON ticket.queue_entry (queue_id, user_id) WHERE ended_at IS NULL;
 COMMENT ON TABLE ticket.queue_entry IS 'Tickets: a user''s place in a queue, from entering to the end';
 COMMENT ON COLUMN ticket.queue_entry.queue_id IS 'The queue';

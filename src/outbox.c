@@ -252,6 +252,30 @@ event_int32_array(Event *event, const char *key, const int32 *values, int n)
 }
 
 void
+event_int64_array(Event *event, const char *key, const int64 *values, int n)
+{
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+		push_int64(&event->state, WJB_ELEM, values[i]);
+	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+}
+
+void
+event_text_array(Event *event, const char *key, const Datum *values, int n)
+{
+	push_string(&event->state, WJB_KEY, key, strlen(key));
+	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		text *value = DatumGetTextPP(values[i]);
+
+		push_string(&event->state, WJB_ELEM, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	}
+	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+}
+
+void
 event_begin_reservation(Event *event, const char *type, int64 reservation_id, int64 performance_id,
 						const text *user, const int32 *seats, int n_seats, int64 amount)
 {

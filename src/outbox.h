@@ -29,6 +29,8 @@ extern void event_int64(Event *event, const char *key, int64 value);
 extern void event_text(Event *event, const char *key, const text *value); /* NULL: null */
 extern void event_time(Event *event, const char *key, TimestampTz value);
 extern void event_int32_array(Event *event, const char *key, const int32 *values, int n);
+extern void event_int64_array(Event *event, const char *key, const int64 *values, int n);
+extern void event_text_array(Event *event, const char *key, const Datum *values, int n);
 
 /* What every event of a reservation begins with. */
 extern void event_begin_reservation(Event *event, const char *type, int64 reservation_id,

@@ -197,6 +197,37 @@ UPDATE queue SET capacity = 10000 WHERE queue_id = :q;
 SELECT is(ticket_promote(:q), 2, 'a queue need not announce');
 SELECT is((SELECT count(*) FROM outbox), 0::bigint, 'then it writes nothing');
 
+-- ---------- the rows of a promotion ----------
+
+SELECT queue_create('rows', capacity => 0, promote_count => 10000) AS q \gset
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 1000) AS i \gset
+SELECT min(place) - 1 AS first FROM queue_entry WHERE queue_id = :q \gset
+-- Places 1, 65, 130 and 131 are a stretch of the index, as far apart as that goes, and further; so are 900 and 1000.
+SELECT count(ticket_leave(t.token)) AS n FROM generate_series(1, 1000) AS i, ticket_enqueue(:q, 'u' || i) AS t
+WHERE i <> ALL ('{1,65,130,131,500,900,1000}'::int[]) \gset
+UPDATE queue SET capacity = 6 WHERE queue_id = :q;
+SELECT count(*) AS n FROM outbox_fetch(100000) \gset
+SELECT is(ticket_promote(:q), 6, 'who stand far apart are promoted together');
+SELECT is((SELECT array_agg(user_id ORDER BY place) FROM queue_entry WHERE queue_id = :q AND status = 'active'),
+	'{u1,u65,u130,u131,u500,u900}', 'they and nobody else');
+SELECT is((SELECT payload -> 'user_ids' FROM outbox), '["u1", "u65", "u130", "u131", "u500", "u900"]', 'and announced so');
+SELECT is(pg_temp.memory(:q), pg_temp.counted(:q), 'shared memory has what the tables have');
+SET ticket.clock_offset = '1h';
+SELECT is(ticket_expire(:q), 7, 'and all of them expire, with the silent one');
+SELECT is((SELECT count(*) FROM queue_entry WHERE queue_id = :q AND status = 'expired'), 7::bigint, 'in their rows');
+SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'and in shared memory');
+RESET ticket.clock_offset;
+
+-- A page has room for its rows a second time.
+SELECT count(ticket_enqueue(:q, 'v' || i)) AS n FROM generate_series(1, 1000) AS i \gset
+UPDATE queue SET capacity = 1000 WHERE queue_id = :q;
+BEGIN;
+SELECT pg_stat_get_xact_tuples_updated('queue_entry'::regclass) AS updated, pg_stat_get_xact_tuples_hot_updated('queue_entry'::regclass) AS hot \gset
+SELECT is(ticket_promote(:q), 994, 'many are promoted in one transaction');
+SELECT ok(pg_stat_get_xact_tuples_updated('queue_entry'::regclass) - :updated = 994
+	AND pg_stat_get_xact_tuples_hot_updated('queue_entry'::regclass) - :hot > 900, 'without a new entry in an index, but for the page that others had begun');
+ROLLBACK;
+
 -- ---------- for the operator ----------
 
 SELECT queue_create('stats', capacity => 2, promote_count => 60, promote_interval => '1 minute', idle_ttl => '1 day') AS q \gset
