@@ -312,6 +312,39 @@ performance_hall(int64 performance_id)
 	return hall;
 }
 
+/* The same, if this backend has it, without a look at a table; else NULL. */
+Hall *
+performance_hall_cached(int64 performance_id)
+{
+	CachedHall *cached;
+
+	AcceptInvalidationMessages();
+	ensure_caches();
+	cached = hash_search(halls, &performance_id, HASH_FIND, NULL);
+	return cached ? cached->hall : NULL;
+}
+
+/* The section with a seat of that number, or NULL. */
+Section *
+hall_section(const Hall *hall, int32 seat_id)
+{
+	int low = 0;
+	int high = hall->n_sections;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (hall->section[middle].first_seat <= seat_id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0 || seat_id - hall->section[low - 1].first_seat >= hall->section[low - 1].n_seats)
+		return NULL;
+	return &hall->section[low - 1];
+}
+
 /* Rows of seats_per_row seats each, numbered from 1. */
 void
 section_runs_regular(Hall *hall, Section *section)

@@ -82,6 +82,39 @@ snapshot_is_old(void)
 					errhint("The transaction might succeed if retried.")));
 }
 
+/* What is sent for it: its own SQLSTATE, or the one that stands for the HTTP status. */
+static int
+sent_sqlstate(const ErrorCode *e, bool http)
+{
+	char state[6];
+
+	if (!http)
+		return error_sqlstate(e->sqlstate);
+	snprintf(state, sizeof(state), "PT%03d", e->http_status);
+	return error_sqlstate(state);
+}
+
+/*
+ * Whether it is an answer that a sale gives all the time, and neither a mistake
+ * of the program that calls nor something that the server cannot do.
+ */
+bool
+error_is_refusal(const ErrorData *edata)
+{
+	if (edata->elevel != ERROR || edata->funcname == NULL ||
+		strcmp(edata->funcname, "ticket_error") != 0)
+		return false;
+	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
+	{
+		const ErrorCode *e = &error_code[i];
+
+		if (i != ERROR_BAD_ARGUMENT && i != ERROR_IDENTITY_MISMATCH && e->http_status < 500 &&
+			edata->sqlerrcode == sent_sqlstate(e, ticket_http_errors))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The message is one line; detail gives the figures, hint the next step.
  * With ticket.http_errors on the SQLSTATE becomes PTnnn, which PostgREST
@@ -91,7 +124,6 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 {
 	const ErrorCode *e = &error_code[code];
 	StringInfoData message;
-	char state[6];
 
 	metrics_refusal(code);
 	initStringInfo(&message);
@@ -109,15 +141,10 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 	}
 
 	if (ticket_http_errors)
-	{
-		snprintf(state, sizeof(state), "PT%03d", e->http_status);
 		detail = detail ? psprintf("%s: %s", e->name, detail) : e->name;
-	}
-	else
-		strlcpy(state, e->sqlstate, sizeof(state));
 
 	ereport(ERROR,
-			(errcode(error_sqlstate(state)),
+			(errcode(sent_sqlstate(e, ticket_http_errors)),
 			 errmsg_internal("%s", message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));

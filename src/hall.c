@@ -93,18 +93,21 @@ reader_end(SeatReader *reader)
 	UnregisterSnapshot(reader->snapshot);
 }
 
-static char
-state_shown(const char *status, int length)
+char
+seat_state_shown(const text *status)
 {
+	const char *name = VARDATA_ANY(status);
+	int length = VARSIZE_ANY_EXHDR(status);
+
 	for (Size i = 0; i < lengthof(seat_states); i++)
 		if (strlen(seat_states[i].status) == (Size) length &&
-			memcmp(seat_states[i].status, status, length) == 0)
+			memcmp(seat_states[i].status, name, length) == 0)
 			return seat_states[i].shown;
-	elog(ERROR, "a seat is %.*s", length, status);
+	elog(ERROR, "a seat is %.*s", length, name);
 }
 
-static const char *
-state_name(char shown)
+const char *
+seat_state_name(char shown)
 {
 	for (Size i = 0; i < lengthof(seat_states); i++)
 		if (seat_states[i].shown == shown)
@@ -140,7 +143,6 @@ take_seat(SeatReader *reader, SectionView *view)
 	const Section *section = view->section;
 	Datum *value = reader->row->tts_values - 1;
 	int32 seat;
-	text *status;
 	int64 end;
 
 	slot_getsomeattrs(reader->row, COL_SEAT_HELD_UNTIL);
@@ -151,12 +153,10 @@ take_seat(SeatReader *reader, SectionView *view)
 	if (DatumGetInt32(value[COL_SEAT_ROW_NO]) != seat / section->seats_per_row + 1 ||
 		DatumGetInt32(value[COL_SEAT_SEAT_NO]) != seat % section->seats_per_row + 1)
 		view->image.irregular = true;
-	status = DatumGetTextPP(value[COL_SEAT_STATUS]);
 	end = reader->row->tts_isnull[COL_SEAT_HELD_UNTIL - 1] ?
 			  0 :
 			  DatumGetTimestampTz(value[COL_SEAT_HELD_UNTIL]);
-	seatimage_put(&view->image, seat, state_shown(VARDATA_ANY(status), VARSIZE_ANY_EXHDR(status)),
-				  end);
+	seatimage_put(&view->image, seat, seat_state_shown(DatumGetTextPP(value[COL_SEAT_STATUS])), end);
 }
 
 static void
@@ -395,7 +395,7 @@ put_seats(ReturnSetInfo *result, const SectionView *view, Datum *status)
 			if (state == SEAT_NONE)
 				continue;
 			if (status[state] == (Datum) 0)
-				status[state] = CStringGetTextDatum(state_name(state));
+				status[state] = CStringGetTextDatum(seat_state_name(state));
 			values[0] = Int32GetDatum(section->first_seat + run->first + i);
 			values[2] = Int32GetDatum(run->row_no);
 			values[3] = Int32GetDatum(run->seat_no + i);

@@ -359,7 +359,7 @@ evict_one(TimestampTz now)
 
 /* With the directory lock held exclusively; -1: there is no room. */
 static int32
-take_blocks(int32 n, TimestampTz now)
+take_blocks(int32 n, TimestampTz now, bool evict)
 {
 	int32 first;
 	int evictions = 0;
@@ -367,7 +367,7 @@ take_blocks(int32 n, TimestampTz now)
 	if (n > pool->n_blocks)
 		return -1;
 	while ((first = seatpool_take(pool, n)) < 0 && evictions++ < MAX_EVICTIONS)
-		if (!evict_one(now))
+		if (!evict || !evict_one(now))
 			return -1;
 	return first;
 }
@@ -380,10 +380,10 @@ slot_fits(const Slot *slot, const Section *section)
 
 /* With the directory lock held exclusively; -1: there is no room. */
 static int
-slot_make(const SlotKey *key, const Section *section, TimestampTz now)
+slot_make(const SlotKey *key, const Section *section, TimestampTz now, bool evict)
 {
 	int32 n_blocks = seatmap_blocks(section->n_seats);
-	int32 first_block = take_blocks(n_blocks, now);
+	int32 first_block = take_blocks(n_blocks, now, evict);
 	SlotHashEntry *entry;
 	Slot *slot;
 
@@ -410,10 +410,10 @@ slot_make(const SlotKey *key, const Section *section, TimestampTz now)
 
 /*
  * A slot for a section, or the one it has; one of other measure is made anew.
- * Returns -1 when there is no room.
+ * Returns -1 when there is no room; `evict`: others may give way.
  */
 static int
-slot_create(const Section *section, TimestampTz now, uint32 *generation)
+slot_create(const Section *section, TimestampTz now, bool evict, uint32 *generation)
 {
 	SlotKey key = slot_key(section->section_id);
 	int i;
@@ -426,7 +426,7 @@ slot_create(const Section *section, TimestampTz now, uint32 *generation)
 		i = -1;
 	}
 	if (i < 0)
-		i = slot_make(&key, section, now);
+		i = slot_make(&key, section, now, evict);
 	if (i >= 0)
 		*generation = slots[i].generation;
 	LWLockRelease(directory_lock());
@@ -741,6 +741,13 @@ map_usable(void)
 	return pg_atomic_read_u32(wholesale_changes(MyDatabaseId)) == 0;
 }
 
+static void
+slot_looked_at(Slot *slot, TimestampTz now)
+{
+	if (pg_atomic_read_u64(&slot->looked_at) + USECS_PER_SEC < (uint64) now)
+		pg_atomic_write_u64(&slot->looked_at, (uint64) now);
+}
+
 /* Notes the slot of a section; true when somebody has to see to it. */
 static bool
 slot_note(SectionView *view, TimestampTz now)
@@ -753,13 +760,21 @@ slot_note(SectionView *view, TimestampTz now)
 	if (i < 0)
 		return true;
 	view->generation = slots[i].generation;
-	if (pg_atomic_read_u64(&slots[i].looked_at) + USECS_PER_SEC < (uint64) now)
-		pg_atomic_write_u64(&slots[i].looked_at, (uint64) now);
+	slot_looked_at(&slots[i], now);
 	LWLockAcquire(content_lock(i), LW_SHARED);
 	due = !slots[i].settled || !slot_fits(&slots[i], view->section) ||
 		  seatmap_lapses_due(&slots[i].map, now);
 	LWLockRelease(content_lock(i));
 	return due;
+}
+
+/* With its content locked exclusively: no change is in flight without a mark. */
+static bool
+slot_settle(Slot *slot)
+{
+	if (!slot->settled)
+		slot->settled = pg_atomic_read_u32(unseen_changes(&slot->key)) == 0;
+	return slot->settled;
 }
 
 /* Makes the slot of a section if it has none, settles it, counts lapses. */
@@ -770,14 +785,13 @@ slot_see_to(SectionView *view, TimestampTz now)
 
 	if (view->section->n_seats == 0)
 		return;
-	view->slot = slot_create(view->section, now, &view->generation);
+	view->slot = slot_create(view->section, now, true, &view->generation);
 	if (view->slot < 0)
 		return;
 	slot = slot_acquire(view->slot, view->generation, LW_EXCLUSIVE);
 	if (slot == NULL)
 		return;
-	if (pg_atomic_read_u32(unseen_changes(&slot->key)) == 0)
-		slot->settled = true;
+	(void) slot_settle(slot);
 	if (seatmap_lapses_due(&slot->map, now) && seatmap_lapse(&slot->map, slot_blocks(slot), now))
 		slot->map.version = next_version();
 	slot_release(slot);
@@ -866,6 +880,100 @@ map_publish(SectionView *views, int n, TimestampTz now)
 		seatmap_publish(&slot->map, slot_blocks(slot), &view->image, now);
 		slot_release(slot);
 	}
+}
+
+/* ---------- single seats ---------- */
+
+/*
+ * The state of a seat as it is committed now, a hold that is over being free;
+ * SEAT_NONE: memory does not know it.
+ */
+char
+map_seat_state(const Section *section, int32 seat_id, TimestampTz now)
+{
+	SlotKey key = slot_key(section->section_id);
+	char state = SEAT_NONE;
+	int i;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	i = slot_find(&key);
+	if (i >= 0)
+	{
+		slot_looked_at(&slots[i], now);
+		LWLockAcquire(content_lock(i), LW_SHARED);
+		if (slots[i].settled && slot_fits(&slots[i], section) && map_usable())
+			state = seatmap_state(slot_blocks(&slots[i]), seat_id - section->first_seat, now);
+		LWLockRelease(content_lock(i));
+	}
+	LWLockRelease(directory_lock());
+	return state;
+}
+
+/* What a settled slot says before the seat is read; false: it would not listen. */
+static bool
+slot_look(int i, const Section *section, SeatGlance *glance)
+{
+	Slot *slot = &slots[i];
+
+	glance->slot = i;
+	glance->generation = slot->generation;
+	if (!slot->settled || !slot_fits(slot, section))
+		return false;
+	glance->block = seatmap_look(slot_blocks(slot), glance->seat);
+	return glance->block.quiet;
+}
+
+/*
+ * To be called before the snapshot is taken with which a seat is read, so that
+ * memory can be told of it.  False: memory would not take it, as seats beside
+ * it are just changing, or there is no room.
+ */
+bool
+map_seat_look(const Section *section, int32 seat_id, TimestampTz now, SeatGlance *glance)
+{
+	SlotKey key = slot_key(section->section_id);
+	bool wanted = false;
+	bool settled = false;
+	Slot *slot;
+	int i;
+
+	if (RecoveryInProgress() || !map_usable())
+		return false;
+	glance->seat = seat_id - section->first_seat;
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	i = slot_find(&key);
+	if (i >= 0)
+	{
+		LWLockAcquire(content_lock(i), LW_SHARED);
+		settled = slots[i].settled;
+		wanted = slot_look(i, section, glance);
+		LWLockRelease(content_lock(i));
+	}
+	LWLockRelease(directory_lock());
+	if (settled)
+		return wanted;
+
+	glance->slot = slot_create(section, now, false, &glance->generation);
+	slot = glance->slot < 0 ? NULL :
+							  slot_acquire(glance->slot, glance->generation, LW_EXCLUSIVE);
+	if (slot == NULL)
+		return false;
+	wanted = slot_settle(slot) && slot_look(glance->slot, section, glance);
+	slot_release(slot);
+	return wanted;
+}
+
+/* What was read since map_seat_look(); `regular`: its row and number are those of its place. */
+void
+map_seat_learn(const SeatGlance *glance, char state, TimestampTz end, bool regular, TimestampTz now)
+{
+	Slot *slot = slot_acquire(glance->slot, glance->generation, LW_EXCLUSIVE);
+
+	if (slot == NULL)
+		return;
+	slot->map.irregular |= !regular;
+	seatmap_learn(&slot->map, slot_blocks(slot), glance->seat, &glance->block, state, end, now);
+	slot_release(slot);
 }
 
 /* ---------- what is in memory ---------- */

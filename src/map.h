@@ -23,6 +23,10 @@ typedef struct SectionView
 	bool publish; /* what is read for the image is good for others */
 } SectionView;
 
+/* hall.c: how ticket.seat names a state, and how it is shown. */
+extern char seat_state_shown(const text *status);
+extern const char *seat_state_name(char shown);
+
 extern void map_init(void);
 
 /*
@@ -36,5 +40,20 @@ extern void map_prepare(SectionView *views, int n, TimestampTz now);
 extern int64 map_version(void);
 extern bool map_copy(SectionView *views, int n, TimestampTz now, int64 since, int64 as_of);
 extern void map_publish(SectionView *views, int n, TimestampTz now);
+
+/* One seat that is about to be read from the table. */
+typedef struct SeatGlance
+{
+	int slot;
+	uint32 generation;
+	int32 seat; /* within its section */
+	ImageBlock block;
+} SeatGlance;
+
+extern char map_seat_state(const Section *section, int32 seat_id, TimestampTz now);
+extern bool map_seat_look(const Section *section, int32 seat_id, TimestampTz now,
+						  SeatGlance *glance);
+extern void map_seat_learn(const SeatGlance *glance, char state, TimestampTz end, bool regular,
+						   TimestampTz now);
 
 #endif /* TICKET_MAP_H */

@@ -2,9 +2,9 @@
  * seat.c
  *		Holding seats: who gets which.  The steps are those of hold.h.
  *
- * A call first makes the user's own calls one after another.  Then it looks
- * before it locks: seats that are taken are seen by one index lookup each, so
- * that the many who lose cost little.  Then it tries the seats' locks in
+ * Most of those who come too late are told from shared memory (glance.c).  A
+ * call then makes the user's own calls one after another, and looks before it
+ * locks: seats that are taken are seen by one index lookup each.  Then it tries the seats' locks in
  * ascending order, never waiting, and writes with one statement that checks
  * again that every seat is free.
  */
@@ -17,6 +17,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "glance.h"
 #include "hold.h"
 #include "lib/stringinfo.h"
 #include "load.h"
@@ -535,25 +536,49 @@ asked_seats(const HoldRequest *request)
 	return cstring_to_text_with_len(asked.data, asked.len);
 }
 
+/* Says which of the seats are not free, at most so many. */
+pg_attribute_noreturn()
+static void
+refuse_taken(const HoldRequest *request, const char **status)
+{
+	int n_taken = 0;
+	StringInfoData taken;
+
+	initStringInfo(&taken);
+	for (int i = 0; i < request->n_seats; i++)
+		if (strcmp(status[i], "free") != 0 && n_taken++ < MAX_SEATS_NAMED)
+			appendStringInfo(&taken, "%s %d is %s", n_taken == 1 ? "Seat" : ", seat",
+							 request->seat[i], status[i]);
+	if (n_taken > MAX_SEATS_NAMED)
+		appendStringInfo(&taken, " and %d more", n_taken - MAX_SEATS_NAMED);
+	appendStringInfoChar(&taken, '.');
+	seats_unavailable(taken.data);
+}
+
+/* Most of those who come too late are told here, before anything is locked. */
+static void
+refuse_early(const HoldRequest *request)
+{
+	TimestampTz now = clock_now();
+	const char **status = palloc(request->n_seats * sizeof(char *));
+
+	if (seats_taken(request->performance.performance_id, request->seat, request->n_seats, now,
+					status))
+	{
+		hold_admit(request, now);
+		refuse_taken(request, status);
+	}
+	pfree(status);
+}
+
 /* All of the seats must be to be had. */
 static void
 look(HoldRequest *request, TimestampTz now)
 {
-	int n_taken = hold_look(request, now);
-	int n_named = 0;
-	StringInfoData taken;
-
-	if (n_taken == 0)
+	if (hold_look(request, now) == 0)
 		return;
-	initStringInfo(&taken);
-	for (int i = 0; n_named < Min(n_taken, MAX_SEATS_NAMED); i++)
-		if (strcmp(request->status[i], "free") != 0)
-			appendStringInfo(&taken, "%s %d is %s", n_named++ == 0 ? "Seat" : ", seat",
-							 request->seat[i], request->status[i]);
-	if (n_taken > n_named)
-		appendStringInfo(&taken, " and %d more", n_taken - n_named);
-	appendStringInfoChar(&taken, '.');
-	seats_unavailable(taken.data);
+	seats_remember(request->performance.performance_id, request->seat, request->n_seats, now);
+	refuse_taken(request, request->status);
 }
 
 /*
@@ -583,8 +608,13 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
 	hold_begin(&request, fcinfo, 2, 3, 4);
 	request.asked = asked_seats(&request);
+	/* With a key the answer may be the one of the call before. */
+	if (request.key == NULL)
+		refuse_early(&request);
 	if (hold_repeated(&request, &answer))
 		PG_RETURN_DATUM(answer);
+	if (request.key)
+		refuse_early(&request);
 	now = clock_now();
 	hold_admit(&request, now);
 	look(&request, now);

@@ -61,6 +61,8 @@ extern void catalogue_init(void);
 extern bool performance_get(int64 performance_id, Performance *performance);
 extern int64 section_price(int64 section_id);
 extern Hall *performance_hall(int64 performance_id);
+extern Hall *performance_hall_cached(int64 performance_id);
+extern Section *hall_section(const Hall *hall, int32 seat_id);
 extern void section_runs_regular(Hall *hall, Section *section);
 extern void section_runs_read(Hall *hall, Section *section);
 extern void section_seats_keys(ScanKeyData *key, int64 performance_id, int32 first, int32 last);

@@ -135,9 +135,7 @@ seatmap_lapse(SeatMap *map, const SeatBlock *blocks, int64_t now)
 static void
 copy_block(const SeatBlock *block, SeatImage *image, int32_t b)
 {
-	image->block[b].unread = block->dirty;
-	image->block[b].changes = block->changes;
-	image->block[b].quiet = block->in_flight == 0;
+	image->block[b] = seatmap_look(block, 0);
 	memcpy(image->state + b * SEATMAP_BLOCK, block->state, SEATMAP_BLOCK);
 }
 
@@ -153,6 +151,27 @@ lapse_block(const SeatBlock *block, SeatImage *image, int32_t b, int64_t now)
 			state[i] = SEAT_FREE;
 			image->available++;
 		}
+}
+
+/* Of one seat; SEAT_NONE: it is not known. */
+char
+seatmap_state(const SeatBlock *blocks, int32_t seat, int64_t now)
+{
+	const SeatBlock *block = &blocks[seat / SEATMAP_BLOCK];
+	int32_t i = seat % SEATMAP_BLOCK;
+
+	if (block->dirty & seat_bit(seat))
+		return SEAT_NONE;
+	return block->state[i] == SEAT_HELD && block->end[i] <= now ? SEAT_FREE : block->state[i];
+}
+
+/* Before one seat is read elsewhere: the block it is in. */
+ImageBlock
+seatmap_look(const SeatBlock *blocks, int32_t seat)
+{
+	const SeatBlock *block = &blocks[seat / SEATMAP_BLOCK];
+
+	return (ImageBlock){block->dirty, block->changes, block->in_flight == 0};
 }
 
 void
@@ -206,6 +225,13 @@ publish_seat(SeatMap *map, SeatBlock *block, int32_t i, char state, int64_t end,
 		map->next_lapse = end;
 }
 
+/* Whether what was read of a block since one looked at it is still so. */
+static bool
+still_good(const SeatBlock *block, const ImageBlock *looked)
+{
+	return looked->quiet && block->in_flight == 0 && block->changes == looked->changes;
+}
+
 /* Gives the map what an image of it has read, as far as it is still good. */
 void
 seatmap_publish(SeatMap *map, SeatBlock *blocks, const SeatImage *image, int64_t now)
@@ -216,14 +242,24 @@ seatmap_publish(SeatMap *map, SeatBlock *blocks, const SeatImage *image, int64_t
 		SeatBlock *block = &blocks[b];
 		uint64_t news = image->block[b].unread & block->dirty;
 
-		if (!image->block[b].quiet || block->in_flight > 0 ||
-			block->changes != image->block[b].changes)
+		if (!still_good(block, &image->block[b]))
 			continue;
 		for (int32_t i = 0; news != 0; i++, news >>= 1)
 			if (news & 1)
 				publish_seat(map, block, i, image->state[b * SEATMAP_BLOCK + i],
 							 image->end[b * SEATMAP_BLOCK + i], now);
 	}
+}
+
+/* The same for one seat that was looked at and read. */
+void
+seatmap_learn(SeatMap *map, SeatBlock *blocks, int32_t seat, const ImageBlock *looked, char state,
+			  int64_t end, int64_t now)
+{
+	SeatBlock *block = &blocks[seat / SEATMAP_BLOCK];
+
+	if ((block->dirty & looked->unread & seat_bit(seat)) && still_good(block, looked))
+		publish_seat(map, block, seat % SEATMAP_BLOCK, state, end, now);
 }
 
 /* After what was read has been published: as it is shown at `now`. */

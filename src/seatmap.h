@@ -83,6 +83,10 @@ extern bool seatmap_lapse(SeatMap *map, const SeatBlock *blocks, int64_t now);
 extern void seatmap_copy(const SeatMap *map, const SeatBlock *blocks, int64_t now,
 						 SeatImage *image);
 extern void seatmap_publish(SeatMap *map, SeatBlock *blocks, const SeatImage *image, int64_t now);
+extern char seatmap_state(const SeatBlock *blocks, int32_t seat, int64_t now);
+extern ImageBlock seatmap_look(const SeatBlock *blocks, int32_t seat);
+extern void seatmap_learn(SeatMap *map, SeatBlock *blocks, int32_t seat, const ImageBlock *looked,
+						  char state, int64_t end, int64_t now);
 
 extern void seatimage_blank(SeatImage *image);
 extern void seatimage_put(SeatImage *image, int32_t seat, char state, int64_t end);

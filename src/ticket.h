@@ -60,6 +60,9 @@ typedef enum TicketError
 extern void ticket_error(TicketError code, const char *detail, const char *hint,
 						 const char *fmt,...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
 
+/* For the server's log: see ticket.log_refusals. */
+extern bool error_is_refusal(const ErrorData *edata);
+
 /* 40001, under REPEATABLE READ and SERIALIZABLE. */
 extern void snapshot_is_old(void) pg_attribute_noreturn();
 

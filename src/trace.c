@@ -7,6 +7,9 @@
  * goes into events (outbox.c), and from there into the history, and into every
  * line that the session writes to the server's log.  It may not fail: headers
  * come from outside, so what is no traceparent is no trace.
+ *
+ * Refusals without a trace do not get into that log: in a rush it would hold
+ * little else, and writing them would be a third of what they cost.
  */
 #include "postgres.h"
 
@@ -24,6 +27,19 @@
 #define TRACE_ID_LENGTH 32
 #define TRACEPARENT_LENGTH 55
 
+typedef enum LogRefusals
+{
+	LOG_REFUSALS_NONE,
+	LOG_REFUSALS_TRACED,
+	LOG_REFUSALS_ALL
+} LogRefusals;
+
+static const struct config_enum_entry log_refusals[] = {{"none", LOG_REFUSALS_NONE, false},
+														{"traced", LOG_REFUSALS_TRACED, false},
+														{"all", LOG_REFUSALS_ALL, false},
+														{NULL, 0, false}};
+
+static int ticket_log_refusals = LOG_REFUSALS_TRACED;
 static char *ticket_trace_id = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
@@ -122,7 +138,10 @@ trace_current(char *buffer)
 	return buffer;
 }
 
-/* Adds the trace to what is about to be written to the log. */
+/*
+ * Adds the trace to what is about to be written to the log, or keeps a refusal
+ * from it.
+ */
 static void
 trace_log(ErrorData *edata)
 {
@@ -131,7 +150,13 @@ trace_log(ErrorData *edata)
 
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
-	if (!OidIsValid(MyDatabaseId) || edata->hide_ctx || (trace = trace_current(buffer)) == NULL)
+	if (!OidIsValid(MyDatabaseId))
+		return;
+	trace = trace_current(buffer);
+	if (ticket_log_refusals != LOG_REFUSALS_ALL &&
+		(trace == NULL || ticket_log_refusals == LOG_REFUSALS_NONE) && error_is_refusal(edata))
+		edata->output_to_server = false;
+	if (trace == NULL || edata->hide_ctx)
 		return;
 	edata->context = edata->context ? psprintf("%s\ntrace %s", edata->context, trace) :
 									  psprintf("trace %s", trace);
@@ -144,6 +169,12 @@ trace_init(void)
 							   "Names the trace that calls belong to, in events, history and log.",
 							   "Empty: the traceparent in request.headers, if there is one.",
 							   &ticket_trace_id, "", PGC_USERSET, 0, check_trace_id, NULL, NULL);
+	DefineCustomEnumVariable("ticket.log_refusals",
+							 "Which refusals are written to the server's log.",
+							 "Errors of class TK that callers get every day: none of them, those of "
+							 "calls that belong to a trace, or all.",
+							 &ticket_log_refusals, LOG_REFUSALS_TRACED, log_refusals, PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = trace_log;
 }

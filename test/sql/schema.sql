@@ -72,6 +72,7 @@ SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticke
 SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES
 	('ticket.clock_offset', 'superuser'),
 	('ticket.http_errors', 'user'),
+	('ticket.log_refusals', 'superuser'),
 	('ticket.max_balance', 'superuser'),
 	('ticket.max_charge', 'superuser'),
 	('ticket.max_map_seats', 'postmaster'), ('ticket.max_queues', 'postmaster'),
