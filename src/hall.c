@@ -156,7 +156,8 @@ take_seat(SeatReader *reader, SectionView *view)
 	end = reader->row->tts_isnull[COL_SEAT_HELD_UNTIL - 1] ?
 			  0 :
 			  DatumGetTimestampTz(value[COL_SEAT_HELD_UNTIL]);
-	seatimage_put(&view->image, seat, seat_state_shown(DatumGetTextPP(value[COL_SEAT_STATUS])), end);
+	seatimage_put(&view->image, seat, seat_state_shown(DatumGetTextPP(value[COL_SEAT_STATUS])),
+				  end);
 }
 
 static void

@@ -954,8 +954,7 @@ map_seat_look(const Section *section, int32 seat_id, TimestampTz now, SeatGlance
 		return wanted;
 
 	glance->slot = slot_create(section, now, false, &glance->generation);
-	slot = glance->slot < 0 ? NULL :
-							  slot_acquire(glance->slot, glance->generation, LW_EXCLUSIVE);
+	slot = glance->slot < 0 ? NULL : slot_acquire(glance->slot, glance->generation, LW_EXCLUSIVE);
 	if (slot == NULL)
 		return false;
 	wanted = slot_settle(slot) && slot_look(glance->slot, section, glance);

@@ -169,12 +169,11 @@ trace_init(void)
 							   "Names the trace that calls belong to, in events, history and log.",
 							   "Empty: the traceparent in request.headers, if there is one.",
 							   &ticket_trace_id, "", PGC_USERSET, 0, check_trace_id, NULL, NULL);
-	DefineCustomEnumVariable("ticket.log_refusals",
-							 "Which refusals are written to the server's log.",
-							 "Errors of class TK that callers get every day: none of them, those of "
-							 "calls that belong to a trace, or all.",
-							 &ticket_log_refusals, LOG_REFUSALS_TRACED, log_refusals, PGC_SUSET, 0,
-							 NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"ticket.log_refusals", "Which refusals are written to the server's log.",
+		"Errors of class TK that callers get every day: none of them, those of "
+		"calls that belong to a trace, or all.",
+		&ticket_log_refusals, LOG_REFUSALS_TRACED, log_refusals, PGC_SUSET, 0, NULL, NULL, NULL);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = trace_log;
 }

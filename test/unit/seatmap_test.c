@@ -5,6 +5,7 @@
  *		a snapshot.  The steps are those of map.c and hall.c: a writer marks,
  *		becomes visible, takes its marks back; a reader takes a version, a
  *		snapshot, a copy, reads what is missing from the snapshot, publishes.
+ *		One who comes too late looks at a seat, reads its row, tells the map.
  *
  * Speaks TAP.  What is random comes from fixed seeds, one run of each test per
  * seed; a failure names the first differences.
@@ -21,6 +22,7 @@
 #define MAX_BLOCKS (MAX_SEATS / SEATMAP_BLOCK + 1)
 #define N_WRITERS 6
 #define N_READERS 4
+#define N_LATE 4
 #define MAX_WRITTEN 5
 #define POOL_BLOCKS 50
 #define MAX_DIAGNOSTICS 5
@@ -67,6 +69,19 @@ typedef struct Reader
 	ImageBlock block[MAX_BLOCKS];
 } Reader;
 
+typedef struct Late
+{
+	enum
+	{
+		L_IDLE,
+		L_LOOKED,
+		L_READ
+	} phase;
+	int32_t seat;
+	ImageBlock block;
+	Row row;
+} Late;
+
 static SeatMap map;
 static SeatBlock blocks[MAX_BLOCKS];
 static int32_t n_seats;
@@ -75,8 +90,10 @@ static uint64_t version;
 static int64_t now;
 static Writer writers[N_WRITERS];
 static Reader readers[N_READERS];
+static Late late[N_LATE];
 static int n_exact;
 static int n_clean;
+static int n_known;
 
 static uint64_t random_state;
 static unsigned long seed;
@@ -162,9 +179,10 @@ start(int32_t n)
 	memset(blocks, 0xa5, sizeof(blocks));
 	memset(writers, 0, sizeof(writers));
 	memset(readers, 0, sizeof(readers));
+	memset(late, 0, sizeof(late));
 	n_seats = n;
 	now = 1000;
-	n_exact = n_clean = 0;
+	n_exact = n_clean = n_known = 0;
 	seatmap_init(&map, blocks, 11, n, ++version);
 	for (int32_t i = 0; i < n; i++)
 		table[i] = random_row();
@@ -327,6 +345,43 @@ step_reader(Reader *r)
 	}
 }
 
+/* ---------- single seats ---------- */
+
+/* What the map knows of a seat is what the table has, at any moment. */
+static void
+check_seat(int32_t seat)
+{
+	char is = seatmap_state(blocks, seat, now);
+
+	n_known += is != SEAT_NONE;
+	if (is != SEAT_NONE)
+		expect(is == shown(&table[seat], now), "seat %d is known as '%c', the table has '%c'", seat,
+			   is, shown(&table[seat], now));
+}
+
+static void
+step_late(Late *l)
+{
+	switch (l->phase)
+	{
+		case L_IDLE:
+			l->seat = (int32_t) random_below(n_seats);
+			check_seat(l->seat);
+			l->block = seatmap_look(blocks, l->seat);
+			l->phase = L_LOOKED;
+			break;
+		case L_LOOKED:
+			l->row = table[l->seat];
+			l->phase = L_READ;
+			break;
+		case L_READ:
+			seatmap_learn(&map, blocks, l->seat, &l->block, l->row.state, l->row.end, now);
+			check_seat(l->seat);
+			l->phase = L_IDLE;
+			break;
+	}
+}
+
 /* Everyone comes to an end; then the map must know the table. */
 static void
 settle(void)
@@ -339,6 +394,9 @@ settle(void)
 	for (int i = 0; i < N_READERS; i++)
 		while (readers[i].phase != R_IDLE)
 			step_reader(&readers[i]);
+	for (int i = 0; i < N_LATE; i++)
+		while (late[i].phase != L_IDLE)
+			step_late(&late[i]);
 	expect(map.in_flight == 0, "%u in flight", map.in_flight);
 	for (int b = 0; b < seatmap_blocks(n_seats); b++)
 		expect(blocks[b].in_flight == 0, "%u in flight in block %d", blocks[b].in_flight, b);
@@ -358,12 +416,14 @@ run(int32_t n, int steps)
 	start(n);
 	for (int i = 0; i < steps; i++)
 	{
-		int who = (int) random_below(N_WRITERS + N_READERS + 1);
+		int who = (int) random_below(N_WRITERS + N_READERS + N_LATE + 1);
 
 		if (who < N_WRITERS)
 			step_writer(&writers[who]);
 		else if (who < N_WRITERS + N_READERS)
 			step_reader(&readers[who - N_WRITERS]);
+		else if (who < N_WRITERS + N_READERS + N_LATE)
+			step_late(&late[who - N_WRITERS - N_READERS]);
 		else if (random_below(20) == 0)
 		{
 			seatmap_forget(&map, blocks);
@@ -409,6 +469,29 @@ test_quiet(void)
 	settle();
 	expect(n_clean > asked * 9 / 10, "of %d readers only %d found all they wanted", asked, n_clean);
 	result("memory is of use");
+}
+
+/* Among a few writers single callers come to know most seats, without a reader. */
+static void
+test_late(void)
+{
+	int asked = 0;
+
+	start(200);
+	for (int i = 0; i < 100000; i++)
+	{
+		Late *l = &late[random_below(N_LATE)];
+
+		if (random_below(20) == 0)
+			step_writer(&writers[random_below(2)]);
+		if (random_below(100) == 0)
+			now++;
+		step_late(l);
+		asked += l->phase != L_READ;
+	}
+	expect(n_known > asked / 4, "of %d looks at a seat only %d found it known", asked, n_known);
+	settle();
+	result("what single callers read is known, and so");
 }
 
 static void
@@ -536,8 +619,8 @@ test_pool(void)
 int
 main(void)
 {
-	static void (*const tests[])(void) = {test_sizes, test_quiet, test_lapses, test_blank,
-										  test_pool};
+	static void (*const tests[])(void) = {test_sizes,  test_quiet, test_late,
+										  test_lapses, test_blank, test_pool};
 	static const unsigned long seeds[] = {1, 20230701, 4294967291};
 
 	for (size_t s = 0; s < sizeof(seeds) / sizeof(seeds[0]); s++)
