@@ -8,10 +8,10 @@ CREATE PROCEDURE ticket.run(duration interval DEFAULT '1 minute')
 COMMENT ON PROCEDURE ticket.run(interval) IS
 	'Runs the clock of the sale for that long: promotes and tidies the moment it is due. One per database; a second returns at once';
 
-CREATE FUNCTION ticket.tick(OUT promoted int, OUT expired_tickets int, OUT expired_holds int)
+CREATE FUNCTION ticket.tick(OUT promoted int, OUT expired_tickets int, OUT expired_holds int, OUT more boolean)
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_tick';
 COMMENT ON FUNCTION ticket.tick() IS
-	'One round of what run does, for those with a scheduler of their own';
+	'One round of what run does, for those with a scheduler of their own; more says that a call at once would find more holds or events to tidy';
 
 /*
  * pg_cron lives in one database of the server.  There its jobs can be made

@@ -56,6 +56,7 @@ CREATE TABLE ticket.reservation (
 	idempotency_key	text CONSTRAINT reservation_key CHECK (length(idempotency_key) BETWEEN 1 AND 255),
 	asked			text,
 	pending_payment	bigint,
+	CONSTRAINT reservation_expires CHECK (expires_at >= created_at),
 	CONSTRAINT reservation_asked CHECK ((asked IS NULL) = (idempotency_key IS NULL)),
 	CONSTRAINT reservation_seats CHECK (cardinality(seat_ids) BETWEEN 1 AND 1000
 		AND cardinality(prices) = cardinality(seat_ids)),

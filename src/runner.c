@@ -34,7 +34,7 @@
 PG_FUNCTION_INFO_V1(ticket_run);
 PG_FUNCTION_INFO_V1(ticket_tick);
 
-/* Holds tidied in one transaction of run(). */
+/* Holds tidied in one transaction of run() or tick(). */
 #define HOLDS_PER_ROUND 1000
 /* Who is woken waits this long for more, so that wake-ups gather. */
 #define MIN_PAUSE_US 1000
@@ -46,8 +46,11 @@ PG_FUNCTION_INFO_V1(ticket_tick);
 #define HISTORY_PAUSE_US (10 * USECS_PER_SEC)
 
 static AnswerType tick_answer = {
-	3,
-	{{"promoted", INT4OID}, {"expired_tickets", INT4OID}, {"expired_holds", INT4OID}},
+	4,
+	{{"promoted", INT4OID},
+	 {"expired_tickets", INT4OID},
+	 {"expired_holds", INT4OID},
+	 {"more", BOOLOID}},
 };
 
 typedef struct Round
@@ -60,7 +63,7 @@ typedef struct Round
 } Round;
 
 static void
-round_do(Round *round, int max_holds)
+sale_round(Round *round)
 {
 	OwnerContext owner;
 	int n_queues;
@@ -69,7 +72,7 @@ round_do(Round *round, int max_holds)
 	memset(round, 0, sizeof(Round));
 	queues_ready();
 	owner_begin(&owner);
-	round->expired_holds = holds_expire(max_holds);
+	round->expired_holds = holds_expire(HOLDS_PER_ROUND);
 	round->more = round->expired_holds >= HOLDS_PER_ROUND;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
@@ -89,10 +92,23 @@ round_count(TimestampTz start, bool ok)
 		metrics_round(now);
 }
 
+/* What has time: a batch of the outbox and the history. */
+static void
+history_work(Round *round)
+{
+	OwnerContext owner;
+
+	owner_begin(&owner);
+	round->more_events = history_round();
+	owner_end(&owner);
+}
+
 /*
- * tick() -> (promoted int, expired_tickets int, expired_holds int)
+ * tick() -> (promoted int, expired_tickets int, expired_holds int, more boolean)
  *
- * One round, for those with a scheduler of their own.
+ * One round, for those with a scheduler of their own: it tidies as much as a
+ * round of run(), so that no transaction gets long; `more` says that holds or
+ * events are left over for a call at once.
  *
  * Errors: TK014, TK016.  Locks: as seat_hold_expire, then ticket_expire and
  * ticket_promote queue by queue, outbox_fetch, history_extend.
@@ -102,32 +118,18 @@ ticket_tick(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	Round round;
-	Datum values[3];
-	bool nulls[3] = {false};
+	Datum values[4];
+	bool nulls[4] = {false};
 	TimestampTz start = GetCurrentTimestamp();
-	OwnerContext owner;
-	int holds;
 
 	refuse_standby();
-	round_do(&round, PG_INT32_MAX);
-	holds = round.expired_holds;
-	while (round.more)
-	{
-		CHECK_FOR_INTERRUPTS();
-		owner_begin(&owner);
-		round.expired_holds = holds_expire(PG_INT32_MAX);
-		round.more = round.expired_holds >= HOLDS_PER_ROUND;
-		holds += round.expired_holds;
-		owner_end(&owner);
-	}
-	owner_begin(&owner);
-	while (history_round())
-		CHECK_FOR_INTERRUPTS();
-	owner_end(&owner);
+	sale_round(&round);
+	history_work(&round);
 	round_count(start, true);
 	values[0] = Int32GetDatum(round.promoted);
 	values[1] = Int32GetDatum(round.expired_tickets);
-	values[2] = Int32GetDatum(holds);
+	values[2] = Int32GetDatum(round.expired_holds);
+	values[3] = BoolGetDatum(round.more || round.more_events);
 	PG_RETURN_DATUM(answer_row(&tick_answer, values, nulls));
 }
 
@@ -221,23 +223,6 @@ sleep_until_due(TimestampTz end)
 			 WL_LATCH_SET)
 		pg_usleep(MIN_PAUSE_US);
 	CHECK_FOR_INTERRUPTS();
-}
-
-static void
-sale_round(Round *round)
-{
-	round_do(round, HOLDS_PER_ROUND);
-}
-
-/* What has time: a batch of the outbox and the history. */
-static void
-history_work(Round *round)
-{
-	OwnerContext owner;
-
-	owner_begin(&owner);
-	round->more_events = history_round();
-	owner_end(&owner);
 }
 
 static void

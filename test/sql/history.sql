@@ -121,12 +121,14 @@ SELECT count(tick()) AS n \gset
 SELECT is((SELECT array_agg(type) FROM outbox WHERE payload ->> 'user_id' = 'history-r'), '{points.charged,points.charged,points.charged}', 'what is older is retired');
 SELECT is((SELECT array_agg(pg_temp.told(h)) FROM history('history-r') h), '{r held 5}', 'into the history');
 SET ticket.outbox_retention = 0;
-SELECT count(tick()) AS n \gset
+DO $$ BEGIN WHILE (SELECT more FROM ticket.tick()) LOOP NULL; END LOOP; END $$;
 SELECT is((SELECT events FROM outbox_stats), 0::bigint, 'or everything at once');
 SELECT is((SELECT oldest_at FROM outbox_stats), NULL, 'then there is no oldest');
 INSERT INTO outbox (aggregatetype, aggregateid, type, payload)
 SELECT 'points', 'history-' || n % 100, 'points.charged', jsonb_build_object('v', 1, 'user_id', 'history-' || n % 100, 'amount', 1, 'balance', n) FROM generate_series(1, 2500) AS n;
-SELECT count(tick()) AS n \gset
+SELECT is((SELECT format('%s %s', t.more, (SELECT events FROM outbox_stats)) FROM tick() t), 't 2500', 'a round at a time, which says that there is more');
+SELECT is((SELECT format('%s %s', t.more, (SELECT events FROM outbox_stats)) FROM tick() t), 't 1500', 'and again');
+SELECT is((SELECT more FROM tick()), false, 'until it says that there is none');
 SELECT is((SELECT events FROM outbox_stats), 0::bigint, 'batch by batch');
 RESET ticket.outbox_retention;
 SELECT pg_temp.refused(format('SET ticket.outbox_retention = %L', value), '22023') FROM unnest('{-2,x,1e30}'::text[]) AS value;

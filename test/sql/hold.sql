@@ -131,5 +131,24 @@ SELECT is((SELECT array_agg(format('%s %s', type, aggregateid) ORDER BY aggregat
 	ARRAY['reservation.expired ' || :r1, 'reservation.expired ' || :r2, 'reservation.expired ' || :r3], 'and its event');
 RESET ticket.clock_offset;
 
+SELECT pg_temp.refused(format('UPDATE ticket.reservation SET expires_at = created_at - interval ''1 us'' WHERE reservation_id = %s', :r1), '23514',
+	'no hold ends before it begins');
+
+-- ---------- rounds ----------
+
+SELECT performance_create(concert_create('rounds'), venue_create('rounds'), now() + '100 days') AS p \gset
+SELECT section_create(:p, 'rounds', 1, 40, 60) AS n \gset
+SET ticket.clock_offset = '1h';
+SELECT seat_hold_expire() AS n \gset
+RESET ticket.clock_offset;
+SELECT count(seat_hold(:p, ARRAY[n], 'rounds-' || n)) AS n FROM generate_series(1, 2300) AS n \gset
+SET ticket.clock_offset = '1h';
+SELECT is((SELECT format('%s %s', expired_holds, more) FROM tick()), '1000 t', 'a round tidies a thousand holds and says that there are more');
+SELECT is(seat_hold_expire(200), 200, 'as many as one wants');
+SELECT is((SELECT expired_holds FROM tick()), 1000, 'another round');
+SELECT is(seat_hold_expire(1000), 100, 'the rest');
+SELECT is((SELECT expired_holds FROM tick()), 0, 'nothing is left');
+RESET ticket.clock_offset;
+
 SELECT is((SELECT string_agg(invariant, ', ') FROM verify() WHERE NOT ok), NULL, 'every invariant holds');
 SELECT * FROM finish();

@@ -73,7 +73,7 @@ SELECT reservation_id AS paid2 FROM seat_hold(:p, '{4}', 'op-d') \gset
 SELECT reservation_id AS over FROM seat_hold(:p, '{5}', 'op-e') \gset
 SELECT reservation_id AS gone FROM seat_hold(:p, '{6}', 'op-e') \gset
 SELECT count(pay_reservation(:paid, 'op-c')) AS n, count(pay_reservation(:paid2, 'op-d')) AS m, seat_release(:gone, 'op-e') AS done, seat_block(:p, '{7}') AS k \gset
-UPDATE reservation SET expires_at = clock() - interval '1 s' WHERE reservation_id = :over;
+UPDATE reservation SET created_at = created_at - interval '1 h', expires_at = clock() - interval '1 s' WHERE reservation_id = :over;
 UPDATE seat SET held_until = (SELECT expires_at FROM reservation WHERE reservation_id = :over) WHERE reservation_id = :over;
 CALL performance_cancel(:p, 'The singer is ill', 'boss');
 SELECT is((SELECT status || ' ' || withdrawn_by FROM performance WHERE performance_id = :p), 'cancelled boss', 'a performance is cancelled');
