@@ -56,7 +56,7 @@ COMMENT ON FUNCTION ticket.seat_map(bigint, bigint, bigint) IS
 
 CREATE FUNCTION ticket.seat_map_memory(
 	OUT section_id bigint, OUT version bigint, OUT in_flight int, OUT unread int, OUT free int, OUT states text
-) RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_map_memory';
+) RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_seat_map_memory';
 COMMENT ON FUNCTION ticket.seat_map_memory() IS
 	'What shared memory has of the seats of this database''s sections, as far as somebody has looked at them: marks of transactions in progress, seats to be read from the table, seats known to be free, states as seat_map draws them with ? for what is to be read';
 

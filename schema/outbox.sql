@@ -9,7 +9,7 @@ COMMENT ON FUNCTION ticket.event_id() IS
 	'A UUID (version 7) greater than every one given out before on this server: outbox rows sort in the order they were written';
 
 CREATE FUNCTION ticket.event_time(id uuid) RETURNS timestamptz
-	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_event_time';
+	LANGUAGE c IMMUTABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_event_time';
 COMMENT ON FUNCTION ticket.event_time(uuid) IS
 	'When an event was written, by its id and the server''s clock; NULL for a UUID of another version than 7';
 

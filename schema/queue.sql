@@ -199,7 +199,7 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT first_place bigint,
 	OUT ended_rate float8
 ) RETURNS SETOF record
-	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_queue_memory';
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, promotions and ends a second';
 

@@ -62,8 +62,9 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'a paid reservation has one captured payment', 'refunds do not exceed captures', 'every payment is in the ledger',
 	'final states are final', 'no hold outlives its end', 'active tickets fit the capacity', 'one live ticket per user and queue',
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
-	'a payment under way is known to its reservation', 'what is to be given back is written down', 'a section has the seats it says', 'performances fit their concert',
-	'nothing is left of what was cancelled', 'seat maps agree with the table', 'events are as documented',
+	'a payment under way is known to its reservation', 'what is to be given back is written down', 'money and seats are the same user''s',
+	'a section has the seats it says', 'performances fit their concert', 'nothing is left of what was cancelled', 'what was agreed is known',
+	'blocked users get nothing', 'nothing is left of users who withdrew', 'seat maps agree with the table', 'events are as documented',
 	'an event waits or is history'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
@@ -116,20 +117,31 @@ SELECT pg_temp.breaks($$DELETE FROM ticket.account WHERE user_id = 'verify-a'$$,
 SELECT pg_temp.breaks($$INSERT INTO ticket.account (user_id, balance) VALUES ('verify-z', 1)$$,
 	'a balance is the sum of its ledger: 1', 'an account without a ledger');
 SELECT pg_temp.breaks($$DELETE FROM ticket.ledger WHERE user_id = 'verify-a' AND kind = 'charge'$$,
-	'a balance is the sum of its ledger: 2', 'a charge gone from the ledger');
+	'a balance is the sum of its ledger: 1', 'a charge gone from the ledger');
 SELECT pg_temp.breaks($$UPDATE ticket.ledger SET balance_before = balance_before + 1, balance_after = balance_after + 1
 	WHERE user_id = 'verify-a' AND kind = 'payment'$$,
-	'a balance is the sum of its ledger: 1', 'a movement that does not begin where the one before ended');
+	'a balance is the sum of its ledger: 2', 'a movement that does not begin where the one before ended');
+SELECT pg_temp.breaks($$ALTER TABLE ticket.ledger DROP CONSTRAINT ledger_balance;
+	UPDATE ticket.ledger SET amount = amount + 1 WHERE user_id = 'verify-a' AND kind = 'charge'$$,
+	'a balance is the sum of its ledger: 1', 'a movement of more than it makes');
+SELECT pg_temp.breaks($$UPDATE ticket.ledger SET credit = 'user:verify-b' WHERE user_id = 'verify-a' AND kind = 'charge'$$,
+	'a balance is the sum of its ledger: 1', 'points on another user''s account');
+SELECT pg_temp.breaks($$UPDATE ticket.ledger SET debit = 'sales:1' WHERE user_id = 'verify-a' AND kind = 'charge'$$,
+	'a balance is the sum of its ledger: 1', 'charged from what a performance took in');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET credit = 'user:verify-b' WHERE payment_id = %s AND kind = 'settlement'$$, :card_payment),
+	'a balance is the sum of its ledger: 1, sales and providers have what the books say: 2', 'points that no balance tells of');
+SELECT pg_temp.breaks($$DELETE FROM ticket.ledger WHERE user_id = 'verify-a'$$,
+	'a balance is the sum of its ledger: 1, every payment is in the ledger: 1', 'a user gone from the ledger');
 SELECT pg_temp.breaks($$UPDATE ticket.ledger SET credit = 'sales:-1' WHERE user_id = 'verify-a' AND kind = 'payment'$$,
-	'sales and providers have what the books say: 2', 'paid to somebody else');
+	'sales and providers have what the books say: 1', 'paid to somebody else');
 SELECT pg_temp.breaks($$ALTER TABLE ticket.account DROP CONSTRAINT account_balance;
 	ALTER TABLE ticket.ledger DROP CONSTRAINT ledger_balance, DROP CONSTRAINT ledger_balance_after;
 	INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, created_at)
-	VALUES ('verify-a', 'charge', 'user:verify-a', 'charge', 81, 80, -1, now());
+	VALUES ('verify-a', 'payout', 'user:verify-a', 'payout', 81, 80, -1, now());
 	UPDATE ticket.account SET balance = -1 WHERE user_id = 'verify-a'$$,
 	'no balance is negative: 1', 'less than nothing');
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET paid_at = NULL WHERE payment_id = %s$$, :payment),
-	'a paid reservation has one captured payment: 1, sales and providers have what the books say: 1, what is to be given back is written down: 1',
+	'a paid reservation has one captured payment: 1, what is to be given back is written down: 1',
 	'paid without a payment');
 SELECT pg_temp.breaks(format($$DROP INDEX ticket.payment_captured;
 	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at) VALUES (%s, 'verify-a', 'card', 'captured', 0, now())$$, :paid),
@@ -138,21 +150,21 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET amount = amount - 1
 	'a paid reservation has one captured payment: 1', 'paid more than it costs');
 SELECT pg_temp.breaks(format($$INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, paid_at)
 	VALUES (%s, 'verify-a', 'card', 'captured', 5, now())$$, :released),
-	'a paid reservation has one captured payment: 1, every payment is in the ledger: 1, sales and providers have what the books say: 2',
+	'a paid reservation has one captured payment: 1, every payment is in the ledger: 1, sales and providers have what the books say: 1',
 	'money for what was released');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
 	UPDATE ticket.payment SET refunded = amount + 1 WHERE payment_id = %s$$, :refunded),
-	'refunds do not exceed captures: 1, every payment is in the ledger: 1, sales and providers have what the books say: 1',
+	'refunds do not exceed captures: 1, every payment is in the ledger: 1',
 	'more refunded than paid');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
 	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, refunded) VALUES (%s, 'verify-a', 'card', 'failed', 0, -1)$$, :released),
 	'refunds do not exceed captures: 2, every payment is in the ledger: 1', 'less refunded than nothing');
 SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET amount = amount - 1, balance_after = balance_after + 1 WHERE payment_id = %s;
 	UPDATE ticket.account SET balance = balance + 1 WHERE user_id = 'verify-a'$$, :payment),
-	'every payment is in the ledger: 1, sales and providers have what the books say: 1', 'less taken than paid');
+	'every payment is in the ledger: 1', 'less taken than paid');
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s;
 	UPDATE ticket.account SET balance = balance + 20 WHERE user_id = 'verify-a'$$, :payment),
-	'every payment is in the ledger: 1, sales and providers have what the books say: 1', 'nothing taken');
+	'every payment is in the ledger: 1', 'nothing taken');
 
 -- At the provider: paid 20, 10 have been given back, 10 are due; another 10 are asked for.
 SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET amount = amount - 1 WHERE payment_id = %s AND status = 'due'$$, :card_payment),
@@ -176,6 +188,18 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET pending_payment = N
 SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET status = 'captured' WHERE payment_id = %s$$, :asked_payment),
 	'every payment is in the ledger: 1, sales and providers have what the books say: 1, a payment under way is known to its reservation: 1, what is to be given back is written down: 1',
 	'captured, but for nothing');
+
+SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET provider = 'other' WHERE payment_id = %s AND status = 'due'$$, :card_payment),
+	'refunds do not exceed captures: 1, sales and providers have what the books say: 2', 'due from another provider');
+
+-- ---------- whose it is ----------
+
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET user_id = 'verify-z' WHERE payment_id = %s$$, :asked_payment),
+	'money and seats are the same user''s: 1', 'one pays for another''s seats');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET user_id = 'verify-z' WHERE payment_id = %s AND kind = 'settlement'$$, :card_payment),
+	'money and seats are the same user''s: 1', 'given back to somebody else');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET user_id = 'verify-z' WHERE payment_id = %s AND kind = 'payment'$$, :card_payment),
+	'sales and providers have what the books say: 1', 'another''s money');
 
 -- ---------- ends ----------
 
@@ -270,6 +294,61 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET status = 'cancelled
 SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET status = 'cancelled', withdrawn_at = now(), withdrawn_by = 'x' WHERE performance_id = %1$s;
 	INSERT INTO ticket.performance_cancellation (performance_id, requested_at, requested_by) VALUES (%1$s, now(), 'x')$$, :p),
 	NULL, 'while it goes on there may be');
+
+-- ---------- people, numbers, what was agreed ----------
+
+SELECT pg_temp.breaks('DELETE FROM ticket.number_key', 'what was agreed is known: 1', 'no key to reservation numbers');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.catalogue_past (kind, id, until, was) VALUES ('%s', %s, now(), '%s')$$, kind, id, was),
+	CASE WHEN good THEN NULL ELSE 'what was agreed is known: 1' END, description)
+FROM (VALUES ('concert', :c, '{"name": "x", "artist": null}', true, 'what a concert was called'),
+	('concert', -1, '{"name": "x", "artist": null}', false, 'what a concert was called that there never was'),
+	('concert', :c, '{"name": "x"}', false, 'a concert without an artist'),
+	('performance', :p, '{"starts_at": "2100-01-01", "venue_id": 1}', false, 'a date without a concert'),
+	('venue', (SELECT venue_id FROM ticket.performance WHERE performance_id = :p), '{}', false, 'a venue without a name'),
+	('section', (SELECT section_id FROM ticket.section WHERE performance_id = :p), '{"name": "x"}', false, 'a section without a grade'))
+	AS v(kind, id, was, good, description);
+SELECT pg_temp.breaks($$INSERT INTO ticket.user_block (user_id, reason, blocked_at) VALUES ('verify-a', 'x', now() - interval '1 hour')$$,
+	'blocked users get nothing: 4', 'a ticket and three reservations of a blocked user');
+SELECT pg_temp.breaks($$INSERT INTO ticket.user_block (user_id, reason, blocked_at, until)
+	VALUES ('verify-a', 'x', now() - interval '2 hours', now() - interval '1 hour')$$, NULL, 'a block that is over');
+SELECT pg_temp.breaks($$INSERT INTO ticket.user_block (user_id, reason) VALUES ('verify-a', 'x')$$, NULL, 'what was there before the block stays');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.user_block (user_id, reason, blocked_at) VALUES ('verify-b', 'x', now() - interval '1 hour');
+	UPDATE ticket.queue_entry SET entered_at = now() - interval '2 hours' WHERE user_id = 'verify-b';
+	UPDATE ticket.reservation SET created_at = now() - interval '2 hours' WHERE user_id = 'verify-b' AND reservation_id <> %s;
+	UPDATE ticket.payment SET former_reservation = -1 WHERE reservation_id = %s$$, :card, :card),
+	NULL, 'seats for money that was taken before');
+
+-- One who withdrew has another id; what that may have and may not
+SELECT format('withdrawn-%s', repeat('0', 32)) AS gone \gset
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET user_id = %L WHERE reservation_id = %s$$, :'gone', id), expected, description)
+FROM (VALUES (:released, NULL, 'a reservation that has ended'),
+	(:held, 'nothing is left of users who withdrew: 1', 'seats held')) AS v(id, expected, description);
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET user_id = %L, idempotency_key = 'verify', asked = 'x' WHERE reservation_id = %s$$, :'gone', :released),
+	'nothing is left of users who withdrew: 1', 'the key of a call');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET user_id = %1$L, idempotency_key = 'verify' WHERE payment_id = %2$s;
+	UPDATE ticket.reservation SET user_id = %1$L WHERE reservation_id = %3$s$$, :'gone', :asked_payment, :asked),
+	'nothing is left of users who withdrew: 2', 'seats held, and the key of a payment');
+SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET idempotency_key = 'verify' WHERE user_id = 'verify-a' AND kind = 'charge';
+	UPDATE ticket.ledger SET user_id = %1$L, credit = 'user:' || %1$L WHERE user_id = 'verify-a' AND kind = 'charge';
+	UPDATE ticket.ledger SET user_id = %1$L, debit = 'user:' || %1$L WHERE user_id = 'verify-a' AND kind = 'payment';
+	UPDATE ticket.account SET user_id = %1$L WHERE user_id = 'verify-a';
+	UPDATE ticket.payment SET user_id = %1$L WHERE user_id = 'verify-a';
+	UPDATE ticket.reservation SET user_id = %1$L WHERE user_id = 'verify-a' AND status = 'paid'$$, :'gone'),
+	'nothing is left of users who withdrew: 1', 'the key of a charge');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET user_id = %L WHERE queue_id = %s AND user_id = 'verify-c'$$, :'gone', :q),
+	'nothing is left of users who withdrew: 1', 'a ticket that waits');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
+	VALUES ('user', 'verify-a', 'user.withdrawn', '{"v": 1, "user_id": "verify-a", "points": 0, "settlement": "payout"}');
+	%s$$, change), expected, description)
+FROM (VALUES ('SELECT 1', NULL, 'what a user has who came again is new'),
+	($$UPDATE ticket.reservation SET created_at = now() - interval '1 hour' WHERE user_id = 'verify-a'$$,
+		'nothing is left of users who withdrew: 3', 'reservations from before'),
+	($$UPDATE ticket.ledger SET created_at = now() - interval '1 hour' WHERE user_id = 'verify-a'$$,
+		'nothing is left of users who withdrew: 2', 'movements from before'),
+	($$UPDATE ticket.queue_entry SET entered_at = now() - interval '1 hour' WHERE user_id = 'verify-a'$$,
+		'nothing is left of users who withdrew: 1', 'a ticket from before'),
+	($$INSERT INTO ticket.history (at, event_id, type, user_id, details) VALUES (now() - interval '1 hour', gen_random_uuid(), 'x', 'verify-a', '{}')$$,
+		'nothing is left of users who withdrew: 1', 'history from before')) AS v(change, expected, description);
 
 -- ---------- what it says ----------
 
