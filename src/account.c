@@ -130,9 +130,13 @@ ticket_point_charge(PG_FUNCTION_ARGS)
 		Datum args[3] = {PointerGetDatum(user), PointerGetDatum(key), Int64GetDatum(amount)};
 		bool isnull;
 
-		/* The account's lock makes calls with the same key one after another. */
-		plan_run(&account_open, args, NULL);
-		plan_run(&lock_account, args, NULL);
+		/*
+		 * The account's lock makes calls with the same key one after another.
+		 * The account that was there may have gone with a user who withdrew.
+		 */
+		do
+			plan_run(&account_open, args, NULL);
+		while (plan_run(&lock_account, args, NULL) == 0);
 		if (plan_run(&find_keyed_entry, args, NULL) > 0)
 		{
 			if (!DatumGetBool(result_datum(0, 2, &isnull)))

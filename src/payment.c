@@ -162,14 +162,16 @@ pay_hold(PayRequest *request)
 	return true;
 }
 
-/* A key that paid something else before is refused. */
+/* A key of another payment is refused, also of one at a provider. */
 static void
 check_key(const PayRequest *request)
 {
 	ScanKeyData key[2];
 	RowScan scan;
 	HeapTuple row;
-	int64 paid = 0;
+	int64 payment = 0;
+	bool same = true;
+	bool isnull;
 
 	if (request->key == NULL)
 		return;
@@ -181,11 +183,15 @@ check_key(const PayRequest *request)
 	row_scan_begin(&scan, REL_PAYMENT, REL_PAYMENT_KEY, 2, key);
 	row = row_scan_next(&scan);
 	if (row)
-		paid = row_int64(&scan, row, COL_PAYMENT_RESERVATION_ID, 0);
+	{
+		payment = row_int64(&scan, row, COL_PAYMENT_ID, 0);
+		same = row_int64(&scan, row, COL_PAYMENT_RESERVATION_ID, 0) == request->reservation_id &&
+			   text_is(row_get(&scan, row, COL_PAYMENT_PROVIDER, &isnull), "points");
+	}
 	row_scan_end(&scan);
-	if (paid != 0 && paid != request->reservation_id)
+	if (!same)
 		ticket_error(ERROR_IDEMPOTENCY_CONFLICT,
-					 psprintf("It paid reservation %lld.", (long long) paid),
+					 psprintf("It is of payment %lld.", (long long) payment),
 					 "Use a new key for a new payment.",
 					 "the idempotency key was used with other arguments");
 }

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "answer.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "load.h"
 #include "metrics.h"
 #include "money.h"
@@ -188,6 +189,21 @@ static SavedPlan find_reference = {
 	{TEXTOID, TEXTOID},
 };
 
+/*
+ * Whoever reports the same thing of the provider at the same moment waits: the
+ * second then finds the reference used.
+ */
+void
+provider_reference_lock(const text *provider, const text *provider_ref)
+{
+	class_lock(LOCK_CLASS_REFERENCE,
+			   hash_bytes((const unsigned char *) VARDATA_ANY(provider),
+						  VARSIZE_ANY_EXHDR(provider)),
+			   hash_bytes((const unsigned char *) VARDATA_ANY(provider_ref),
+						  VARSIZE_ANY_EXHDR(provider_ref)),
+			   false, true);
+}
+
 /* One thing that the provider did is one payment here. */
 static void
 check_reference(const Payment *payment, text *provider_ref)
@@ -200,7 +216,10 @@ check_reference(const Payment *payment, text *provider_ref)
 					 "If the provider took the money twice, it must give one back.",
 					 "payment %lld was confirmed with another provider_ref",
 					 (long long) payment->payment_id);
-	if (payment_open(payment) && plan_read_latest(&find_reference, args, NULL) > 0)
+	if (!payment_open(payment))
+		return;
+	provider_reference_lock(payment->provider, provider_ref);
+	if (plan_read_latest(&find_reference, args, NULL) > 0)
 		ticket_error(ERROR_IDEMPOTENCY_CONFLICT,
 					 psprintf("It confirmed payment %lld.", (long long) result_int64(0, 1)), NULL,
 					 "the provider_ref was used for another payment");
@@ -244,8 +263,8 @@ payment_settle(Payment *payment, text *provider_ref)
  * Errors: 22023, TK005, TK011 (another provider_ref, or one of another
  * payment), TK014, TK016; 40001.
  * Locks: advisory lock of user and performance, the reservation's row, the
- * payment's row, advisory locks of seats to be taken back (tried), the seats'
- * rows, the ticket's row (tried).
+ * payment's row, advisory lock of the reference, advisory locks of seats to be
+ * taken back (tried), the seats' rows, the ticket's row (tried).
  */
 Datum
 ticket_payment_confirm(PG_FUNCTION_ARGS)

@@ -32,6 +32,9 @@ typedef struct Payment
 	TimestampTz now;
 } Payment;
 
+/* payment_webhook.c */
+extern void provider_reference_lock(const text *provider, const text *provider_ref);
+
 /* payment_late.c */
 extern const char *payment_find_seats(Payment *payment);
 

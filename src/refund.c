@@ -11,6 +11,7 @@
 #include "metrics.h"
 #include "money.h"
 #include "plan.h"
+#include "provider.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 
@@ -32,7 +33,8 @@ static SavedPlan lock_refund_payment = {
 static SavedPlan find_refund = {
 	"SELECT d.refund_id, d.payment_id, d.status, d.amount, d.provider_ref" EQ
 	"$2, (SELECT o.refund_id"
-	" FROM ticket.refund AS o WHERE o.provider" EQ "d.provider AND o.provider_ref" EQ "$2)"
+	" FROM ticket.refund AS o WHERE o.provider" EQ "d.provider AND o.provider_ref" EQ "$2),"
+	" d.provider"
 	" FROM ticket.refund AS d WHERE d.refund_id" EQ "$1",
 	2,
 	{INT8OID, TEXTOID},
@@ -63,7 +65,7 @@ static SavedPlan write_refund_done = {
  *
  * Errors: 22023, TK005, TK011 (done with another provider_ref, or that one was
  * another refund), TK014, TK016; 40001.
- * Locks: the payment's row, the refund's row.
+ * Locks: the payment's row, advisory lock of the reference, the refund's row.
  */
 Datum
 ticket_refund_confirm(PG_FUNCTION_ARGS)
@@ -73,6 +75,7 @@ ticket_refund_confirm(PG_FUNCTION_ARGS)
 	text *provider_ref = arg_name(fcinfo, 1, "provider_ref");
 	Datum args[3] = {Int64GetDatum(refund_id), PointerGetDatum(provider_ref),
 					 PointerGetDatum(provider_ref)};
+	text *provider;
 	OwnerContext owner;
 	Datum values[4];
 	bool nulls[4];
@@ -82,11 +85,13 @@ ticket_refund_confirm(PG_FUNCTION_ARGS)
 
 	refuse_standby();
 	owner_begin(&owner);
-	if (plan_read_latest(&find_refund, args, NULL) > 0 &&
-		plan_run(&lock_refund_payment, args, NULL) == 0)
-		snapshot_is_old();
 	if (plan_read_latest(&find_refund, args, NULL) == 0)
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no refund %lld", (long long) refund_id);
+	provider = DatumGetTextPCopy(result_datum(0, 7, &isnull));
+	if (plan_run(&lock_refund_payment, args, NULL) == 0)
+		snapshot_is_old();
+	provider_reference_lock(provider, provider_ref);
+	plan_read_latest(&find_refund, args, NULL);
 	done = result_equals(0, 3, "done");
 	if (done && !DatumGetBool(result_datum(0, 5, &isnull)))
 		ticket_error(ERROR_IDEMPOTENCY_CONFLICT, NULL, NULL,

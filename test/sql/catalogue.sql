@@ -52,6 +52,12 @@ SELECT is((SELECT format('%s %s %s %s %s', queue_id = :q, sale_opens_at, sale_cl
 SELECT count(performance_change(:p1, 0, '-infinity', 'infinity')) AS n \gset
 SELECT is((SELECT format('%s,%s,%s,%s,%s', queue_id, sale_opens_at, sale_closes_at, hold_interval, max_seats_per_user) FROM performance
 	WHERE performance_id = :p1), ',,,00:01:00,3', 'empty values take away');
+SELECT is((SELECT payment_interval FROM performance WHERE performance_id = :p1), '10 minutes', 'payment at a provider keeps a hold for ten minutes');
+SELECT count(performance_change(:p1, payment_interval => '3 minutes')) AS n \gset
+SELECT is((SELECT format('%s,%s', payment_interval, hold_interval) FROM performance WHERE performance_id = :p1), '00:03:00,00:01:00', 'or as long as it is told to');
+SELECT count(performance_change(:p1, max_seats_per_user => 3)) AS n, performance_create(:c, :v, '2100-01-01', payment_interval => '1 minute') AS p4 \gset
+SELECT is((SELECT array_agg(payment_interval ORDER BY performance_id) FROM performance WHERE performance_id IN (:p1, :p4)), '{3 minutes,1 minute}',
+	'what is not given stays; from the beginning, too');
 
 -- ---------- sections ----------
 
@@ -201,7 +207,9 @@ FROM (VALUES
 	('SELECT ticket.performance_change(%s)', '22023', ARRAY['NULL']),
 	('SELECT ticket.performance_change(%s)', 'TK005', '{0,-1,9223372036854775807}'),
 	('SELECT ticket.performance_change(%5$s, %1$s)', '22023', ARRAY[$$sale_opens_at => '2100-02-01'$$, $$sale_closes_at => '2100-01-01'$$, $$hold_interval => '0'$$,
-		$$hold_interval => '367 days'$$, 'max_seats_per_user => 0', 'max_seats_per_user => 1001', 'max_seats_per_user => -1']),
+		$$hold_interval => '367 days'$$, 'max_seats_per_user => 0', 'max_seats_per_user => 1001', 'max_seats_per_user => -1',
+		$$payment_interval => '0'$$, $$payment_interval => '-1 minute'$$, $$payment_interval => '367 days'$$]),
+	('SELECT ticket.performance_create(%2$s, %3$s, $$2100-06-01$$, payment_interval => %1$s)', '22023', ARRAY['NULL', $$'0'$$, $$'-1 minute'$$, $$'367 days'$$]),
 	('SELECT ticket.performance_change(%5$s, %1$s)', 'TK005', '{-1,4194303,9223372036854775807}'),
 	('SELECT ticket.performance_withdraw(%s)', '22023', ARRAY['NULL']),
 	('SELECT ticket.performance_withdraw(%s)', 'TK005', '{0,-1,9223372036854775807}'),

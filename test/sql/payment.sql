@@ -77,6 +77,7 @@ SELECT pg_temp.refused(format('SELECT ticket.payment_begin(%s, %L, %L, idempoten
 	'its key at another provider');
 SELECT pg_temp.refused(format('SELECT ticket.payment_begin(%s, %L, %L, true, %L)', :r, 'pay-a', 'card', 'first'), 'TK011',
 	'its key with other arguments');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, %L, %L)', :r, 'pay-a', 'first'), 'TK011', 'its key for paying with points');
 SELECT payment_id AS second, expires_at AS second_until FROM payment_begin(:r, 'pay-a', 'bank', idempotency_key => 'second') \gset
 SELECT isnt(:second, :payment, 'another may be begun');
 SELECT ok(:'second_until'::timestamptz <= (SELECT created_at FROM reservation WHERE reservation_id = :r) + '15 minutes'::interval,
