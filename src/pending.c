@@ -51,8 +51,14 @@ static Change *changes = NULL;
 static int n_changes = 0;
 static int max_changes = 0;
 
-/* Slots this transaction has counted itself into (Queue.in_flight). */
-static int *touched = NULL;
+/* Queues this transaction has counted itself into (Queue.in_flight). */
+typedef struct Touched
+{
+	int slot;
+	uint32 generation;
+} Touched;
+
+static Touched *touched = NULL;
 static int n_touched = 0;
 static int max_touched = 0;
 
@@ -85,9 +91,9 @@ pending_reserve(int n)
 		int size = Max(8, max_touched * 2);
 
 		if (touched == NULL)
-			touched = MemoryContextAlloc(TopTransactionContext, size * sizeof(int));
+			touched = MemoryContextAlloc(TopTransactionContext, size * sizeof(Touched));
 		else
-			touched = repalloc(touched, size * sizeof(int));
+			touched = repalloc(touched, size * sizeof(Touched));
 		max_touched = size;
 	}
 }
@@ -107,10 +113,10 @@ add_change(ChangeKind kind)
 }
 
 static bool
-touched_slot(int slot)
+touched_queue(const Queue *queue)
 {
 	for (int i = 0; i < n_touched; i++)
-		if (touched[i] == slot)
+		if (touched[i].slot == queue_slot(queue) && touched[i].generation == queue->generation)
 			return true;
 	return false;
 }
@@ -123,9 +129,9 @@ add_queue_change(ChangeKind kind, Queue *queue, int64 place)
 	change->slot = queue_slot(queue);
 	change->generation = queue->generation;
 	change->place = place;
-	if (!touched_slot(change->slot))
+	if (!touched_queue(queue))
 	{
-		touched[n_touched++] = change->slot;
+		touched[n_touched++] = (Touched){change->slot, queue->generation};
 		queue->in_flight++;
 	}
 	return change;
@@ -274,7 +280,7 @@ pending_drop_queue(int64 queue_id, int64 *live, int *busy)
 	if (queue == NULL)
 		return true;
 	*live = queue_line(queue)->n_waiting + queue->active;
-	*busy = queue->in_flight - (touched_slot(queue_slot(queue)) ? 1 : 0);
+	*busy = queue->in_flight - (touched_queue(queue) ? 1 : 0);
 	if (*live == 0 && *busy == 0)
 	{
 		add_queue_change(CHANGE_DROP_QUEUE, queue, 0);
@@ -520,9 +526,8 @@ leave_queues(void)
 {
 	for (int i = 0; i < n_touched; i++)
 	{
-		Queue *queue = memory_queue(touched[i]);
+		Queue *queue = queue_acquire_slot(touched[i].slot, touched[i].generation, LW_EXCLUSIVE);
 
-		queue = queue_acquire_slot(touched[i], queue->generation, LW_EXCLUSIVE);
 		if (queue)
 		{
 			queue->in_flight = Max(0, queue->in_flight - 1);

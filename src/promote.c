@@ -14,6 +14,7 @@
 #include "plan.h"
 #include "queue.h"
 #include "relation.h"
+#include "storage/lmgr.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -68,6 +69,9 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 	room = Min(wanted, room);
 	queue_release(queue);
 
+	/* Before promotions are recorded: whoever reads the tables anew waits for us. */
+	if (room > 0)
+		LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);
 	places_init(&step->next, Min(room, PLACES_BATCH));
 	places_init(&step->silent, PLACES_BATCH);
 	pending_reserve(step->next.max);
@@ -189,8 +193,9 @@ queue_promote(int64 queue_id, int64 max_count)
  *
  * Errors: 22023, TK005, TK014, TK016.
  * Locks: advisory lock of the queue's promoter (if another has it: returns 0),
- * advisory lock of its expirer (not waited for), rows of queue_entry in order
- * of place (those locked by others are passed over), queue lock.
+ * advisory lock of its expirer (not waited for), table queue_entry (ROW
+ * EXCLUSIVE), its rows in order of place (those locked by others are passed
+ * over), queue lock.
  */
 Datum
 ticket_promote(PG_FUNCTION_ARGS)
