@@ -430,6 +430,7 @@ take_events(int max_count, uint64 before, void (*take)(Relation, HeapTuple, void
 	HeapTuple row;
 	int n = 0;
 
+	PreventCommandIfReadOnly("DELETE");
 	while (n < max_count && (row = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
 	{
 		uint64 hash = aggregate_hash(table, row);

@@ -50,7 +50,7 @@ static SavedPlan lock_reservation = {
 };
 
 static SavedPlan lock_payment = {
-	"SELECT status, provider, provider_ref, amount, substitute FROM ticket.payment"
+	"SELECT status, provider, provider_ref, amount, substitute, user_id FROM ticket.payment"
 	" WHERE payment_id" EQ "$1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID},
@@ -74,9 +74,9 @@ result_text(int column)
 
 /*
  * Finds a payment and locks: the user (whose seats may be counted), the
- * reservation, the payment.  Payment and user never part, but a confirmation
- * that we have waited for may have found it another reservation; then it has
- * also got another state, and nothing is done here any more.
+ * reservation, the payment.  A confirmation that we have waited for may have
+ * found it another reservation; then it has also got another state, and nothing
+ * is done here any more.  A user who has withdrawn meanwhile goes by another id.
  */
 static void
 payment_lock(Payment *payment, int64 payment_id)
@@ -115,6 +115,7 @@ payment_lock(Payment *payment, int64 payment_id)
 	payment->provider_ref = result_text(3);
 	payment->amount = result_int64(0, 4);
 	payment->substitute = DatumGetBool(result_datum(0, 5, &isnull));
+	payment->hold.user = result_text(6);
 	payment->now = clock_now();
 }
 

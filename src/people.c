@@ -461,6 +461,8 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	renamed = rename_user(&rename_plan[0], 1, user, pseudonym);
 	values[1] = Int32GetDatum(release_holds(user));
 	renamed += rename_user(&rename_plan[1], 1, user, pseudonym);
+	/* A payment's confirmation that was waited for may have held seats anew. */
+	renamed += rename_user(&rename_plan[1], 1, user, pseudonym);
 	points = settle(user, settlement);
 	renamed += rename_user(&rename_plan[2], lengthof(rename_plan) - 2, user, pseudonym);
 	renamed += rename_rest(user, pseudonym);

@@ -521,6 +521,7 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
 
 	values++;
 	nulls++;
+	PreventCommandIfReadOnly("INSERT");
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	state = write_state(target, relation);
@@ -640,6 +641,7 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 	values++;
 	nulls++;
 	replace++;
+	PreventCommandIfReadOnly("UPDATE");
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	state = write_state(target, relation);

@@ -10,8 +10,8 @@
  * refused, the same row goes through an SQL statement instead, which does all
  * of that and words the errors.
  *
- * As SQL statements do, each of these runs as the owner and lets what follows
- * see what it wrote.  Values, nulls and what is to be replaced stand in arrays
+ * As SQL statements do, each of these runs as the owner, is refused in a READ
+ * ONLY transaction (25006) and lets what follows see what it wrote.  Values, nulls and what is to be replaced stand in arrays
  * by number of column; element 0 is not used.
  */
 #ifndef TICKET_WRITE_H

@@ -16,6 +16,21 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.noted() RETURNS text LANGUAGE sql AS $$
 	WITH gone AS (DELETE FROM pg_temp.seen RETURNING what) SELECT string_agg(what, ', ' ORDER BY what) FROM gone $$;
+-- In a READ ONLY transaction it is refused as any statement that writes.
+CREATE FUNCTION pg_temp.read_only(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	was text := pg_temp.state();
+	got text := 'no error';
+BEGIN
+	BEGIN
+		SET LOCAL transaction_read_only = on;
+		EXECUTE call;
+	EXCEPTION WHEN OTHERS THEN
+		got := SQLSTATE;
+	END;
+	RETURN is(got || CASE WHEN pg_temp.state() = was THEN '' ELSE ', and has written' END, '25006',
+		substring(call FROM 'ticket\.(\w+)') || ' is refused in a READ ONLY transaction');
+END $$;
 SELECT queue_create('write') AS q \gset
 
 -- ---------- triggers ----------
@@ -117,6 +132,28 @@ CREATE POLICY all_of_them ON queue_entry USING (true) WITH CHECK (user_id <> 'lo
 SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, %L)', :q, 'loud'), '42501', 'unless it is forced');
 SELECT is((SELECT status FROM ticket_enqueue(:q, 'quiet')), 'active', 'which may let others in');
 ROLLBACK;
+
+-- ---------- READ ONLY ----------
+
+SELECT pg_temp.sale() AS p \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'write-0') \gset
+SELECT pg_temp.read_only(format(call, :q, :p, :r)) FROM unnest(ARRAY[
+	'SELECT ticket.ticket_enqueue(%1$s, ''reader'')',
+	'SELECT ticket.seat_hold(%2$s, ''{2}'', ''reader'')',
+	'SELECT ticket.seat_hold_best(%2$s, 1, ''reader'')',
+	'SELECT ticket.seat_release(%3$s, ''write-0'')',
+	'SELECT ticket.pay_reservation(%3$s, ''write-0'')',
+	'SELECT ticket.payment_begin(%3$s, ''write-0'', ''card'')',
+	'SELECT ticket.reservation_cancel(%3$s, ''write-0'')',
+	'SELECT ticket.point_charge(''write-0'', 5)',
+	'SELECT ticket.user_withdraw(''write-0'')',
+	'SELECT ticket.outbox_fetch(1)']) AS call;
+BEGIN READ ONLY;
+SELECT count(*) FROM seats(:p), sections(:p) \gset
+COMMIT;
+SET ticket.clock_offset = '1h';
+SELECT pg_temp.read_only('SELECT ticket.seat_hold_expire()');
+RESET ticket.clock_offset;
 
 -- ---------- isolation ----------
 
