@@ -5,17 +5,19 @@
  * Every list comes in pages.  `limit` is the length of a page; `after` is the
  * number in the first column of the last row of the page before, and the next
  * page begins behind it.  The order is one in which a row never moves, so that
- * what is added meanwhile neither hides nor repeats what was there.  Each has
- * an index that gives that order; test/sql/plan.sql sees that it is used.  JIT is
- * off: to compile what reads a page takes a hundred times as long as reading it.
+ * what is added meanwhile neither hides nor repeats what was there.
+ *
+ * Each list is one statement, planned once in a session for whatever it is asked
+ * (force_generic_plan), and so that the plan is right at any size, analyzed or
+ * not: with enable_seqscan off an index is all there is to go by; OFFSET 0 keeps
+ * a lookup by key apart, so that it is done for each row of the page, which is
+ * short, and never by joining whole tables.  JIT is off: to compile what reads a
+ * page takes a hundred times as long as reading it.  test/t/040_lists.pl looks at
+ * the plans, test/sql/plan.sql counts what is read.
  */
 
 CREATE FUNCTION ticket.check_limit("limit" int) RETURNS int
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM ticket.check_argument("limit" BETWEEN 1 AND 1000, 'limit must be between 1 and 1000');
-	RETURN "limit";
-END $$;
+	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ticket_check_limit';
 COMMENT ON FUNCTION ticket.check_limit(int) IS 'The length of a page, 1 to 1000; 22023 if it is none';
 
 CREATE FUNCTION ticket.name_grams(name text, artist text) RETURNS text[]
@@ -50,48 +52,92 @@ COMMENT ON COLUMN ticket.concert_card.performances IS 'How many dates it has';
 COMMENT ON COLUMN ticket.concert_card.next_starts_at IS 'The next of them; NULL: none is to come';
 COMMENT ON COLUMN ticket.concert_card.seller_id IS 'Whose concert it is; NULL: the house''s own';
 
+CREATE FUNCTION ticket.concerts(
+	"limit" int DEFAULT 1000,
+	after bigint DEFAULT NULL,
+	OUT concert_id bigint, OUT name text, OUT performances bigint, OUT next_starts_at timestamptz
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	n int := ticket.check_limit("limit");
+BEGIN
+	RETURN QUERY
+	SELECT d.concert_id, d.name, d.performances, d.next_starts_at
+	FROM (SELECT c.concert_id FROM ticket.concert c
+			WHERE c.concert_id > coalesce(after, (-9223372036854775808)) AND c.withdrawn_at IS NULL
+			ORDER BY c.concert_id LIMIT n) f,
+		LATERAL (SELECT * FROM ticket.concert_card d WHERE d.concert_id = f.concert_id OFFSET 0) d
+	ORDER BY d.concert_id;
+END $$;
+COMMENT ON FUNCTION ticket.concerts(int, bigint) IS 'All concerts, with their next date, in the order in which they were entered';
+
 CREATE FUNCTION ticket.concert_search(search text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
-	RETURNS SETOF ticket.concert_card LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
+	RETURNS SETOF ticket.concert_card LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	n int := ticket.check_limit("limit");
+	grams text[] := ticket.search_grams(search);
+BEGIN
+	RETURN QUERY
 	-- What the index finds, then its order: who walks in order looks at all there are.
 	WITH found AS MATERIALIZED (
 		SELECT c.concert_id FROM ticket.concert c
-		WHERE ticket.name_grams(c.name, c.artist) @> (SELECT ticket.search_grams($1))
-			AND (strpos(lower(c.name), lower($1)) > 0 OR strpos(lower(c.artist), lower($1)) > 0)
+		WHERE ticket.name_grams(c.name, c.artist) @> grams
+			AND (strpos(lower(c.name), lower(search)) > 0 OR strpos(lower(c.artist), lower(search)) > 0)
 			AND c.withdrawn_at IS NULL
 	)
-	SELECT d.* FROM (SELECT f.concert_id FROM found f WHERE f.concert_id < coalesce($3, 9223372036854775807)
-			ORDER BY f.concert_id DESC LIMIT (SELECT ticket.check_limit($2))) f
-		JOIN ticket.concert_card d ON d.concert_id = f.concert_id
+	SELECT d.* FROM (SELECT f.concert_id FROM found f WHERE f.concert_id < coalesce(after, 9223372036854775807)
+			ORDER BY f.concert_id DESC LIMIT n) f,
+		LATERAL (SELECT * FROM ticket.concert_card d WHERE d.concert_id = f.concert_id OFFSET 0) d
 	ORDER BY d.concert_id DESC;
-END;
+END $$;
 COMMENT ON FUNCTION ticket.concert_search(text, int, bigint) IS
 	'Concerts in whose name or artist the text occurs, capital letters or small, in the middle of a word or not; newest first';
 
 CREATE FUNCTION ticket.concerts_by_seller(seller_id text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
-	RETURNS SETOF ticket.concert_card LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
-	SELECT d.* FROM (
-		SELECT c.concert_id FROM ticket.concert c
-		WHERE c.owner = $1 AND c.withdrawn_at IS NULL AND c.concert_id < coalesce($3, 9223372036854775807)
-		ORDER BY c.concert_id DESC LIMIT (SELECT ticket.check_limit($2))) f
-		JOIN ticket.concert_card d ON d.concert_id = f.concert_id
+	RETURNS SETOF ticket.concert_card LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	n int := ticket.check_limit("limit");
+BEGIN
+	RETURN QUERY
+	SELECT d.* FROM (SELECT c.concert_id FROM ticket.concert c
+			WHERE c.owner = concerts_by_seller.seller_id AND c.withdrawn_at IS NULL
+				AND c.concert_id < coalesce(after, 9223372036854775807)
+			ORDER BY c.concert_id DESC LIMIT n) f,
+		LATERAL (SELECT * FROM ticket.concert_card d WHERE d.concert_id = f.concert_id OFFSET 0) d
 	ORDER BY d.concert_id DESC;
-END;
+END $$;
 COMMENT ON FUNCTION ticket.concerts_by_seller(text, int, bigint) IS 'The concerts of a seller, newest first';
 
 CREATE FUNCTION ticket.concerts_by_id(concert_ids bigint[])
-	RETURNS SETOF ticket.concert_card
-	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	RETURNS SETOF ticket.concert_card LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
 BEGIN
 	PERFORM ticket.check_argument(cardinality(concert_ids) <= 1000, 'concert_ids must be given and have at most 1000 elements');
 	RETURN QUERY
-	SELECT d.* FROM (SELECT u.id, min(u.n) AS n FROM unnest(concert_ids) WITH ORDINALITY AS u(id, n) GROUP BY u.id) u
-		JOIN ticket.concert_card d ON d.concert_id = u.id
+	SELECT d.* FROM (SELECT u.id, min(u.n) AS n FROM unnest(concert_ids) WITH ORDINALITY AS u(id, n) GROUP BY u.id) u,
+		LATERAL (SELECT * FROM ticket.concert_card d WHERE d.concert_id = u.id OFFSET 0) d
 	ORDER BY u.n;
 END $$;
 COMMENT ON FUNCTION ticket.concerts_by_id(bigint[]) IS
 	'These concerts, up to 1000, in this order; those that are not there, or were withdrawn, are left out';
+
+/* Where the page behind a performance begins, in a list by time. */
+CREATE FUNCTION ticket.performance_time(performance_id bigint) RETURNS timestamptz
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	at timestamptz;
+BEGIN
+	SELECT p.starts_at INTO at FROM ticket.performance p WHERE p.performance_id = $1;
+	PERFORM ticket.check_found($1 IS NULL OR at IS NOT NULL, format('there is no performance %s', $1));
+	RETURN at;
+END $$;
+COMMENT ON FUNCTION ticket.performance_time(bigint) IS 'When a performance begins; TK005 when it is not there';
 
 CREATE FUNCTION ticket.concerts_by_date(
 	"from" timestamptz DEFAULT NULL,
@@ -100,18 +146,25 @@ CREATE FUNCTION ticket.concerts_by_date(
 	after bigint DEFAULT NULL,
 	OUT performance_id bigint, OUT starts_at timestamptz, OUT concert_id bigint, OUT name text, OUT artist text,
 	OUT venue text, OUT image text, OUT seller_id text
-) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	n int := ticket.check_limit("limit");
+	start timestamptz := coalesce("from", ticket.clock());
+	last timestamptz := ticket.performance_time(after);
+	behind bigint := CASE WHEN last >= start THEN after ELSE -9223372036854775808 END;
+BEGIN
+	start := greatest(start, last);
+	RETURN QUERY
 	SELECT p.performance_id, p.starts_at, c.concert_id, c.name, c.artist, v.name, c.image, c.owner
-	FROM ticket.performance p JOIN ticket.concert c ON c.concert_id = p.concert_id
-		JOIN ticket.venue v ON v.venue_id = p.venue_id
-	WHERE (p.starts_at, p.performance_id) > (
-			(SELECT greatest(coalesce($1, ticket.clock()), (SELECT a.starts_at FROM ticket.performance a WHERE a.performance_id = $4))),
-			(SELECT coalesce(max(a.performance_id), 0) FROM ticket.performance a
-				WHERE a.performance_id = $4 AND a.starts_at >= coalesce($1, ticket.clock())))
-		AND p.starts_at < $2 AND p.status = 'scheduled'
-	ORDER BY p.starts_at, p.performance_id LIMIT (SELECT ticket.check_limit($3));
-END;
+	FROM (SELECT * FROM ticket.performance p
+			WHERE (p.starts_at, p.performance_id) > (start, behind) AND p.starts_at < until AND p.status = 'scheduled'
+			ORDER BY p.starts_at, p.performance_id LIMIT n) p,
+		LATERAL (SELECT * FROM ticket.concert c WHERE c.concert_id = p.concert_id OFFSET 0) c,
+		LATERAL (SELECT * FROM ticket.venue v WHERE v.venue_id = p.venue_id OFFSET 0) v
+	ORDER BY p.starts_at, p.performance_id;
+END $$;
 COMMENT ON FUNCTION ticket.concerts_by_date(timestamptz, timestamptz, int, bigint) IS
 	'What is on, by date: every performance from now or `from` on and before `until`, with its concert';
 
@@ -122,32 +175,49 @@ CREATE FUNCTION ticket.performances(
 	OUT performance_id bigint, OUT venue text, OUT starts_at timestamptz, OUT queue_id bigint,
 	OUT sale_opens_at timestamptz, OUT sale_closes_at timestamptz, OUT on_sale boolean,
 	OUT seats int, OUT max_seats_per_user int, OUT available bigint
-) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	n int := ticket.check_limit("limit");
+	start timestamptz := coalesce(ticket.performance_time(after), '-infinity');
+	behind bigint := coalesce(after, -9223372036854775808);
+	now timestamptz := ticket.clock();
+BEGIN
+	RETURN QUERY
 	SELECT p.performance_id, v.name, p.starts_at, p.queue_id, p.sale_opens_at, p.sale_closes_at,
-		p.status = 'scheduled' AND (p.sale_opens_at IS NULL OR p.sale_opens_at <= ticket.clock())
-			AND coalesce(p.sale_closes_at, p.starts_at) > ticket.clock()
-			AND p.starts_at > ticket.clock(),
+		p.status = 'scheduled' AND (p.sale_opens_at IS NULL OR p.sale_opens_at <= now)
+			AND coalesce(p.sale_closes_at, p.starts_at) > now AND p.starts_at > now,
 		p.seat_count, p.max_seats_per_user,
 		(SELECT coalesce(sum(s.available), 0)::bigint FROM ticket.sections(p.performance_id) s)
 	FROM (SELECT * FROM ticket.performance p
-			WHERE p.concert_id = $1 AND (p.starts_at, p.performance_id) > (
-				(SELECT coalesce(max(a.starts_at), '-infinity') FROM ticket.performance a WHERE a.performance_id = $3), coalesce($3, 0))
-			ORDER BY p.starts_at, p.performance_id LIMIT (SELECT ticket.check_limit($2))) p
-		JOIN ticket.venue v ON v.venue_id = p.venue_id
+			WHERE p.concert_id = performances.concert_id AND (p.starts_at, p.performance_id) > (start, behind)
+			ORDER BY p.starts_at, p.performance_id LIMIT n) p,
+		LATERAL (SELECT * FROM ticket.venue v WHERE v.venue_id = p.venue_id OFFSET 0) v
 	ORDER BY p.starts_at, p.performance_id;
-END;
+END $$;
 COMMENT ON FUNCTION ticket.performances(bigint, int, bigint) IS 'The dates of a concert, in order, with the seats that are left';
 
 /* ---------- what was agreed ---------- */
+
+/* A hold that is over is expired, tidied or not. */
+CREATE FUNCTION ticket.reservation_status(status text, expires_at timestamptz, at timestamptz) RETURNS text
+	LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN $1 = 'held' AND $2 <= $3 THEN 'expired' ELSE $1 END;
+END;
+COMMENT ON FUNCTION ticket.reservation_status(text, timestamptz, timestamptz) IS
+	'What a reservation is at that time: a hold that is over is expired, tidied or not';
 
 /*
  * OFFSET 0 keeps the parts apart: each is looked up once, by its key, and the
  * planner need not look for an order of ten joins, which takes longer than to
  * read a page.
  */
-CREATE VIEW ticket.reservation_terms AS
-SELECT r.reservation_id, a.concert_id, n.concert, n.artist, n.venue, a.starts_at,
+CREATE VIEW ticket.reservation_card AS
+SELECT r.reservation_id, ticket.reservation_number(r.reservation_id) AS number,
+	ticket.reservation_status(r.status, r.expires_at, ticket.clock()) AS status, r.user_id,
+	a.concert_id, n.concert, n.artist, n.venue, r.performance_id, a.starts_at,
 	(SELECT jsonb_agg(jsonb_build_object('seat_id', u.seat_id,
 			'section', CASE WHEN s.was IS NULL THEN s.name ELSE s.was ->> 'name' END,
 			'grade', CASE WHEN s.was IS NULL THEN s.grade ELSE s.was ->> 'grade' END,
@@ -157,8 +227,12 @@ SELECT r.reservation_id, a.concert_id, n.concert, n.artist, n.venue, a.starts_at
 				WHERE h.kind = 'section' AND h.id = s.section_id AND h.until > r.created_at
 				ORDER BY h.until LIMIT 1) AS was
 			FROM ticket.seat e JOIN ticket.section s ON s.section_id = e.section_id
-			WHERE e.performance_id = r.performance_id AND e.seat_id = u.seat_id OFFSET 0) s ON true) AS seats
-FROM ticket.reservation r, LATERAL (
+			WHERE e.performance_id = r.performance_id AND e.seat_id = u.seat_id OFFSET 0) s ON true) AS seats,
+	r.amount, r.created_at, r.expires_at, r.ended_at, m.payment_id, m.provider, m.paid_at, m.refunded
+FROM ticket.reservation r
+	LEFT JOIN LATERAL (SELECT * FROM ticket.payment m
+		WHERE m.reservation_id = r.reservation_id AND m.paid_at IS NOT NULL OFFSET 0) m ON true,
+	LATERAL (
 		SELECT CASE WHEN p.was IS NULL THEN p.starts_at ELSE (p.was ->> 'starts_at')::timestamptz END AS starts_at,
 			CASE WHEN p.was IS NULL THEN p.concert_id ELSE (p.was ->> 'concert_id')::bigint END AS concert_id,
 			CASE WHEN p.was IS NULL THEN p.venue_id ELSE (p.was ->> 'venue_id')::bigint END AS venue_id
@@ -178,25 +252,27 @@ FROM ticket.reservation r, LATERAL (
 				WHERE h.kind = 'venue' AND h.id = v.venue_id AND h.until > r.created_at
 				ORDER BY h.until LIMIT 1) AS was
 			FROM ticket.venue v WHERE v.venue_id = a.venue_id OFFSET 0) v OFFSET 0) n;
-COMMENT ON VIEW ticket.reservation_terms IS
-	'What was agreed with the buyer when the seats were held, whatever the catalogue says now';
-COMMENT ON COLUMN ticket.reservation_terms.reservation_id IS 'Number of the reservation';
-COMMENT ON COLUMN ticket.reservation_terms.concert_id IS 'The concert';
-COMMENT ON COLUMN ticket.reservation_terms.concert IS 'Its name';
-COMMENT ON COLUMN ticket.reservation_terms.artist IS 'Who plays';
-COMMENT ON COLUMN ticket.reservation_terms.venue IS 'Where';
-COMMENT ON COLUMN ticket.reservation_terms.starts_at IS 'When';
-COMMENT ON COLUMN ticket.reservation_terms.seats IS
-	'A JSON array of the seats it has now: seat_id, section, grade, row, number, price of each';
-
-/* A hold that is over is expired, tidied or not. */
-CREATE FUNCTION ticket.reservation_status(status text, expires_at timestamptz, at timestamptz) RETURNS text
-	LANGUAGE sql IMMUTABLE
-BEGIN ATOMIC
-	SELECT CASE WHEN $1 = 'held' AND $2 <= $3 THEN 'expired' ELSE $1 END;
-END;
-COMMENT ON FUNCTION ticket.reservation_status(text, timestamptz, timestamptz) IS
-	'What a reservation is at that time: a hold that is over is expired, tidied or not';
+COMMENT ON VIEW ticket.reservation_card IS
+	'Reservations as lists show them: with what was agreed when the seats were held, whatever the catalogue says now';
+COMMENT ON COLUMN ticket.reservation_card.reservation_id IS 'Number of the reservation';
+COMMENT ON COLUMN ticket.reservation_card.number IS 'The same as it is printed and read out';
+COMMENT ON COLUMN ticket.reservation_card.status IS 'held, paid, released, expired or cancelled; a hold that is over is expired, tidied or not';
+COMMENT ON COLUMN ticket.reservation_card.user_id IS 'Whose it is';
+COMMENT ON COLUMN ticket.reservation_card.concert_id IS 'The concert';
+COMMENT ON COLUMN ticket.reservation_card.concert IS 'Its name';
+COMMENT ON COLUMN ticket.reservation_card.artist IS 'Who plays';
+COMMENT ON COLUMN ticket.reservation_card.venue IS 'Where';
+COMMENT ON COLUMN ticket.reservation_card.performance_id IS 'The performance';
+COMMENT ON COLUMN ticket.reservation_card.starts_at IS 'When';
+COMMENT ON COLUMN ticket.reservation_card.seats IS 'A JSON array of the seats it has now: seat_id, section, grade, row, number, price of each';
+COMMENT ON COLUMN ticket.reservation_card.amount IS 'What they come to';
+COMMENT ON COLUMN ticket.reservation_card.created_at IS 'When the seats were held';
+COMMENT ON COLUMN ticket.reservation_card.expires_at IS 'When the hold ends, or would have';
+COMMENT ON COLUMN ticket.reservation_card.ended_at IS 'When it ended; NULL: it is held or paid';
+COMMENT ON COLUMN ticket.reservation_card.payment_id IS 'The payment that paid for it';
+COMMENT ON COLUMN ticket.reservation_card.provider IS 'Where the money came from';
+COMMENT ON COLUMN ticket.reservation_card.paid_at IS 'When it was paid';
+COMMENT ON COLUMN ticket.reservation_card.refunded IS 'How much has gone back';
 
 /* ---------- what a user has ---------- */
 
@@ -208,36 +284,40 @@ CREATE FUNCTION ticket.user_reservations(
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT paid_at timestamptz,
 	OUT refunded bigint, OUT total bigint
-) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	caller text := ticket.check_user(user_id);
+	n int := ticket.check_limit("limit");
+BEGIN
+	RETURN QUERY
 	WITH mine AS MATERIALIZED (
-		SELECT r.* FROM ticket.reservation r WHERE r.user_id = (SELECT ticket.check_user($1))
-	), page AS MATERIALIZED (
-		SELECT m.* FROM mine m WHERE m.reservation_id < coalesce($3, 9223372036854775807)
-		ORDER BY m.reservation_id DESC LIMIT (SELECT ticket.check_limit($2))
+		SELECT r.reservation_id FROM ticket.reservation r WHERE r.user_id = caller
 	)
-	SELECT m.reservation_id, ticket.reservation_number(m.reservation_id),
-		ticket.reservation_status(m.status, m.expires_at, (SELECT ticket.clock())), t.concert_id, t.concert, t.artist, t.venue,
-		t.starts_at, m.performance_id, t.seats, m.amount, m.created_at, m.expires_at, p.paid_at, p.refunded,
-		(SELECT count(*) FROM mine)
-	FROM page m JOIN ticket.reservation_terms t ON t.reservation_id = m.reservation_id
-		LEFT JOIN ticket.payment p ON p.reservation_id = m.reservation_id AND p.paid_at IS NOT NULL
-	ORDER BY m.reservation_id DESC;
-END;
+	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
+		d.seats, d.amount, d.created_at, d.expires_at, d.paid_at, d.refunded, (SELECT count(*) FROM mine)
+	FROM (SELECT m.reservation_id FROM mine m WHERE m.reservation_id < coalesce(after, 9223372036854775807)
+			ORDER BY m.reservation_id DESC LIMIT n) m,
+		LATERAL (SELECT * FROM ticket.reservation_card d WHERE d.reservation_id = m.reservation_id OFFSET 0) d
+	ORDER BY d.reservation_id DESC;
+END $$;
 COMMENT ON FUNCTION ticket.user_reservations(text, int, bigint) IS
 	'The reservations of a user, newest first, with what was agreed; total: how many there are in all';
 
-CREATE FUNCTION ticket.own_reservation(reservation_id bigint, user_id text) RETURNS bigint
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION ticket.own_reservation(reservation_id bigint, user_id text) RETURNS ticket.reservation_card
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
 	caller text := ticket.check_user(user_id);
+	card ticket.reservation_card;
 BEGIN
 	PERFORM ticket.check_argument($1 IS NOT NULL, 'reservation_id must not be NULL');
-	PERFORM ticket.check_found(EXISTS (SELECT FROM ticket.reservation r WHERE r.reservation_id = $1 AND r.user_id = caller),
-		format('the user has no reservation %s', $1));
-	RETURN $1;
+	SELECT * INTO card FROM ticket.reservation_card d WHERE d.reservation_id = $1 AND d.user_id = caller;
+	PERFORM ticket.check_found(FOUND, format('the user has no reservation %s', $1));
+	RETURN card;
 END $$;
-COMMENT ON FUNCTION ticket.own_reservation(bigint, text) IS 'The reservation_id, if it is the user''s own; else TK005';
+COMMENT ON FUNCTION ticket.own_reservation(bigint, text) IS 'A reservation, if it is the user''s own; else TK005';
 
 CREATE FUNCTION ticket.user_reservation(
 	reservation_id bigint,
@@ -246,16 +326,11 @@ CREATE FUNCTION ticket.user_reservation(
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz,
 	OUT payment_id bigint, OUT provider text, OUT paid_at timestamptz, OUT refunded bigint
-) LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
+) LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
-	SELECT r.reservation_id, ticket.reservation_number(r.reservation_id),
-		ticket.reservation_status(r.status, r.expires_at, ticket.clock()), t.concert_id, t.concert, t.artist, t.venue,
-		t.starts_at, r.performance_id, t.seats, r.amount, r.created_at, r.expires_at, r.ended_at, p.payment_id, p.provider,
-		p.paid_at, p.refunded
-	FROM (SELECT ticket.own_reservation($1, $2) AS id) o
-		JOIN ticket.reservation r ON r.reservation_id = o.id
-		JOIN ticket.reservation_terms t ON t.reservation_id = o.id
-		LEFT JOIN ticket.payment p ON p.reservation_id = o.id AND p.paid_at IS NOT NULL;
+	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
+		d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded
+	FROM ticket.own_reservation($1, $2) d;
 END;
 COMMENT ON FUNCTION ticket.user_reservation(bigint, text) IS
 	'One reservation of a user: what was agreed, what became of it, how it was paid';
@@ -266,21 +341,27 @@ CREATE FUNCTION ticket.point_history(
 	after bigint DEFAULT NULL,
 	OUT ledger_id bigint, OUT kind text, OUT amount bigint, OUT balance bigint, OUT created_at timestamptz,
 	OUT payment_id bigint, OUT reservation_id bigint, OUT total bigint
-) RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET jit = off
-BEGIN ATOMIC
-	SELECT g.ledger_id, g.kind, g.balance_after - g.balance_before, g.balance_after, g.created_at, g.payment_id, p.reservation_id,
-		(SELECT count(*) FROM ticket.ledger n WHERE n.user_id = (SELECT ticket.check_user($1)) AND n.balance_after IS NOT NULL)
-	FROM (SELECT * FROM ticket.ledger g
-			WHERE g.user_id = (SELECT ticket.check_user($1)) AND g.balance_after IS NOT NULL
-				AND g.ledger_id < coalesce($3, 9223372036854775807)
-			ORDER BY g.ledger_id DESC LIMIT (SELECT ticket.check_limit($2))) g
-		LEFT JOIN ticket.payment p ON p.payment_id = g.payment_id
-	ORDER BY g.ledger_id DESC;
-END;
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+	caller text := ticket.check_user(user_id);
+	n int := ticket.check_limit("limit");
+BEGIN
+	RETURN QUERY
+	SELECT g.ledger_id, g.kind, g.balance_after - g.balance_before, g.balance_after, g.created_at, g.payment_id,
+		(SELECT p.reservation_id FROM ticket.payment p WHERE p.payment_id = g.payment_id),
+		(SELECT count(*) FROM ticket.ledger n WHERE n.user_id = caller AND n.balance_after IS NOT NULL)
+	FROM ticket.ledger g
+	WHERE g.user_id = caller AND g.balance_after IS NOT NULL AND g.ledger_id < coalesce(after, 9223372036854775807)
+	ORDER BY g.ledger_id DESC LIMIT n;
+END $$;
 COMMENT ON FUNCTION ticket.point_history(text, int, bigint) IS
 	'The movements of a user''s points, newest first: what came or went and the balance right after; total: how many there are in all';
 
 SELECT ticket.permit('{buyer,seller,operator,auditor}', 'EXECUTE',
-	'{concert_search,concerts_by_seller,concerts_by_id,concerts_by_date}');
+	'{concerts,concert_search,concerts_by_seller,concerts_by_id,concerts_by_date,performances}');
 SELECT ticket.permit('{buyer,operator,auditor}', 'EXECUTE', '{user_reservations,user_reservation,point_history}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{concert_card,reservation_terms}');
+/* The views call it as whoever reads them. */
+SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{reservation_status}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{concert_card,reservation_card}');

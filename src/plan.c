@@ -7,6 +7,7 @@
 #include "plan.h"
 
 #include "access/xact.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "pending.h"
@@ -63,25 +64,29 @@ plan_get(SavedPlan *plan)
  * while a table is empty, and must still be right when a million came in and
  * nobody has analyzed it yet: our statements have an index for what they look
  * for.  A planner setting is all that a plan's making can be told by.
+ * Compiling a statement takes longer than running it.
  */
 static int
-plan_execute(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapshot)
+plan_execute(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapshot, bool read_only)
 {
 	volatile int rc = 0;
 	bool seqscan = enable_seqscan;
+	bool jit = jit_enabled;
 
 	enable_seqscan = false;
+	jit_enabled = false;
 	PG_TRY();
 	{
 		if (snapshot)
 			rc = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, false,
 									  0);
 		else
-			rc = SPI_execute_plan(plan, values, nulls, false, 0);
+			rc = SPI_execute_plan(plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
 		enable_seqscan = seqscan;
+		jit_enabled = jit;
 	}
 	PG_END_TRY();
 	return rc;
@@ -103,7 +108,7 @@ plan_run(SavedPlan *plan, Datum *values, const char *nulls)
 	int rc;
 
 	pending_own_write = true;
-	rc = plan_execute(prepared, values, nulls, NULL);
+	rc = plan_execute(prepared, values, nulls, NULL, false);
 	pending_own_write = false;
 	return plan_check(rc);
 }
@@ -121,13 +126,20 @@ plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls)
 	int rc;
 
 	if (!IsolationUsesXactSnapshot())
-		return plan_check(plan_execute(prepared, values, nulls, NULL));
+		return plan_check(plan_execute(prepared, values, nulls, NULL, false));
 
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	rc = plan_execute(prepared, values, nulls, snapshot);
+	rc = plan_execute(prepared, values, nulls, snapshot, false);
 	UnregisterSnapshot(snapshot);
 	return plan_check(rc);
+}
+
+/* Runs a question of a list: it sees what the caller's statement sees. */
+uint64
+plan_read(SavedPlan *plan, Datum *values, const char *nulls)
+{
+	return plan_check(plan_execute(plan_get(plan), values, nulls, NULL, true));
 }
 
 Datum

@@ -48,6 +48,7 @@ typedef struct OwnerContext
 extern void owner_begin(OwnerContext *context);
 extern void owner_end(OwnerContext *context);
 extern uint64 plan_run(SavedPlan *plan, Datum *values, const char *nulls);
+extern uint64 plan_read(SavedPlan *plan, Datum *values, const char *nulls);
 extern uint64 plan_read_latest(SavedPlan *plan, Datum *values, const char *nulls);
 
 /* Column `column` (from 1) of row `row` (from 0) of the last result. */

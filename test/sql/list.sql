@@ -42,6 +42,10 @@ SELECT is((SELECT array_agg(concert_id) FROM ticket.concerts_by_seller('list-sam
 SELECT is((SELECT array_agg(concert_id) FROM ticket.concerts_by_seller('list-sam', 1, :c2)), ARRAY[:c]::bigint[], 'by seller: the second page');
 SELECT is((SELECT array_agg(concert_id) FROM ticket.concerts_by_id(ARRAY[:c3, -1, NULL, :c, :c3])), ARRAY[:c3, :c]::bigint[], 'by id: in the order asked for, each once');
 SELECT is((SELECT count(*) FROM ticket.concerts_by_id('{}')), 0::bigint, 'by id: none');
+SELECT is((SELECT array_agg(concert_id) FROM ticket.concerts(2, :c - 1)), ARRAY[:c, :c2]::bigint[], 'all: a page');
+SELECT is((SELECT format('%s/%s/%s', name, performances, next_starts_at) FROM ticket.concerts(1, :c - 1)),
+	'봄밤 콘서트 List/2/2100-05-01 19:00:00+00', 'all: with their dates');
+SELECT is((SELECT count(*) FROM ticket.concerts(1, 9223372036854775807)), 0::bigint, 'all: behind the last');
 SELECT is((SELECT array_agg(performance_id) FROM ticket.concerts_by_date('2100-05-01', '2100-06-01')), ARRAY[:p, :p3, :p2]::bigint[], 'by date');
 SELECT is((SELECT array_agg(performance_id) FROM ticket.concerts_by_date('2100-05-01', '2100-06-01', 2, :p)), ARRAY[:p3, :p2]::bigint[], 'by date: behind one of the same time');
 SELECT is((SELECT array_agg(performance_id) FROM ticket.concerts_by_date('2100-05-01 19:00Z', '2100-05-02 19:00Z')), ARRAY[:p, :p3]::bigint[], 'by date: the first moment is in, the last is not');
@@ -111,7 +115,7 @@ SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('lis
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(performance_id => :p)), ARRAY[:r5, :r4, :r1]::bigint[], 'an operator: by performance');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(user_id => 'list-a')), ARRAY[:r3, :r2, :r1]::bigint[], 'by user');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(user_id => 'list-a', status => 'paid', concert_id => :c)), ARRAY[:r1]::bigint[], 'by user, state and concert');
-SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations("from" => r.created_at, "limit" => 3) o WHERE r.reservation_id = :r3),
+SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations("from" => r.created_at, "limit" => 1000) o WHERE r.reservation_id = :r3 AND o.user_id LIKE 'list-%'),
 	ARRAY[:r5, :r4, :r3]::bigint[], 'by time: from');
 SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(until => r.created_at, "limit" => 2) o WHERE r.reservation_id = :r3),
 	ARRAY[:r2, :r1]::bigint[], 'by time: until');
@@ -123,6 +127,13 @@ SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments(concert_id
 SELECT is((SELECT string_agg(format('%s %s %s %s %s %s', status, reservations, seats, amount, paid, refunded), ', ') FROM ticket.seller_totals('list-sam')),
 	'cancelled 1 1 90 90 90, held 2 2 180 0 0, paid 1 2 150 150 0', 'totals of a seller');
 SELECT is((SELECT string_agg(format('%s %s', status, reservations), ', ') FROM ticket.operator_totals(performance_id => :p3)), 'paid 1', 'of a performance');
+SELECT is((SELECT string_agg(format('%s %s', status, reservations), ', ') FROM ticket.operator_totals(user_id => 'list-a')), 'held 1, paid 2', 'of a user');
+SELECT is((SELECT string_agg(format('%s %s', t.status, t.reservations), ', ') FROM ticket.reservation a, ticket.reservation b,
+	ticket.operator_totals("from" => a.created_at, until => b.created_at) t WHERE a.reservation_id = :r1 AND b.reservation_id = :r4), 'held 1, paid 2', 'of a time');
+SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments("limit" => 2, after => :m4)), ARRAY[:m3, :m1]::bigint[], 'payments of all, the second page');
+SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations("limit" => 2, after => :r4)), ARRAY[:r3, :r2]::bigint[], 'reservations of all, the second page');
+SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(status => 'held', until => r.created_at) o
+	WHERE r.reservation_id = :r4 AND o.user_id LIKE 'list-%'), ARRAY[:r2]::bigint[], 'by time and state');
 SELECT is((SELECT string_agg(format('%s %s %s', performances, seats, total), ', ') FROM ticket.seller_concerts('list-sam')), '0 0 2, 2 140 2', 'a seller''s concerts');
 
 -- ---------- a seller's own ----------
@@ -165,6 +176,10 @@ SELECT pg_temp.refused(call, '22023') FROM (SELECT format('SELECT * FROM ticket.
 	'operator_payments("limit" => 1001)', 'seller_reservations(NULL)', 'seller_reservations($$$$)', 'seller_payments(NULL)', 'seller_totals(NULL)',
 	'seller_concerts(NULL)', 'seller_concerts($$list-sam$$, 0)', 'seller_concert_create(NULL, $$x$$)', 'seller_concert_change($$list-sam$$, NULL)',
 	'seller_section_withdraw($$list-sam$$, NULL)']) AS call) c;
+SELECT pg_temp.refused(call, '22023') FROM (SELECT format('SELECT * FROM ticket.%s', call) AS call FROM unnest(ARRAY[
+	'concerts(0)', 'concerts(NULL)', 'concerts(1001)', 'operator_totals()', 'operator_totals(until => now())', 'seller_payments($$list-sam$$, status => $$paid$$)']) AS call) c;
+SELECT pg_temp.refused(call, 'TK005', call || ': a place that is not there') FROM (SELECT format('SELECT * FROM ticket.%s', call) AS call FROM unnest(ARRAY[
+	'concerts_by_date(after => -1)', 'performances(1, after => -1)']) AS call) c;
 SELECT is((SELECT count(*) FROM ticket.concert_search('list', 1000, -9223372036854775808)), 0::bigint, 'after: below everything');
 SELECT is((SELECT count(*) FROM ticket.concerts_by_date('-infinity', 'infinity', 1)), 1::bigint, 'an infinite time is one');
 SELECT is((SELECT count(*) FROM ticket.operator_reservations(concert_id => -1)), 0::bigint, 'what is not there has nothing');

@@ -51,7 +51,7 @@ INSERT INTO may_execute VALUES ('metrics', 'operator auditor monitor'), ('event_
 	('history', 'operator auditor'), ('history_extend', 'operator'), ('history_drop', 'operator');
 -- people
 INSERT INTO may_execute VALUES
-	('user_withdraw', 'buyer operator'), ('reservation_number', 'operator auditor'), ('reservation_id', 'buyer seller operator auditor'),
+	('user_withdraw', 'buyer operator'), ('reservation_number', 'operator auditor'), ('reservation_status', 'operator auditor'), ('reservation_id', 'buyer seller operator auditor'),
 	('user_block', 'operator'), ('user_unblock', 'operator'),
 	('concert_search', 'buyer seller operator auditor'), ('concerts_by_seller', 'buyer seller operator auditor'),
 	('concerts_by_id', 'buyer seller operator auditor'), ('concerts_by_date', 'buyer seller operator auditor'),
@@ -178,18 +178,18 @@ INSERT INTO call (call, parts) VALUES
 	('SELECT * FROM ticket.point_history($$permission$$)', 'buyer operator auditor'),
 	('SELECT * FROM ticket.operator_reservations()', 'operator auditor'),
 	('SELECT * FROM ticket.operator_payments()', 'operator auditor'),
-	('SELECT * FROM ticket.operator_totals()', 'operator auditor'),
+	('SELECT * FROM ticket.operator_totals(1)', 'operator auditor'),
 	('SELECT * FROM ticket.seller_concerts($$permission$$)', 'seller'),
 	('SELECT * FROM ticket.seller_reservations($$permission$$)', 'seller'),
 	('SELECT * FROM ticket.seller_payments($$permission$$)', 'seller'),
 	('SELECT * FROM ticket.seller_totals($$permission$$)', 'seller'),
 	('SELECT ticket.seller_section_create($$permission$$, ticket.seller_performance_create($$permission$$, ticket.seller_concert_create($$permission$$, $$c$$),
 		ticket.seller_venue_create($$permission$$, $$v$$), $$2100-01-01$$), $$s$$, 1, 1, 1)', 'seller'),
-	('SELECT ticket.sales_reservations(NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, NULL)', ''),
+	('SELECT ticket.sales_query($$totals$$, NULL, 1, NULL, NULL, NULL, NULL, NULL, NULL)', ''),
 	('SELECT ticket.reservation_number(1)', 'operator auditor'),
 	('SELECT ticket.reservation_id(r.number) FROM ticket.user_reservations($$permission$$) r', 'buyer operator auditor'),
 	('SELECT key FROM ticket.number_key', ''),
-	('SELECT * FROM ticket.reservation_terms', 'operator auditor'),
+	('SELECT * FROM ticket.reservation_card', 'operator auditor'),
 	('SELECT * FROM ticket.catalogue_past', 'operator auditor');
 SELECT is((SELECT string_agg(format('%s: %s, not %s', c.call, a.ended, c.parts), '; ' ORDER BY c.n)
 	FROM call c, LATERAL (SELECT coalesce(string_agg(p.part || CASE ended WHEN 'no error' THEN '' ELSE ' ' || ended END, ' ' ORDER BY p.n), '') AS ended

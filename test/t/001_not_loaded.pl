@@ -34,7 +34,7 @@ my %plausible = (
 # something, or read tables and no more.
 my %needs_nothing = map { $_ => 1 } qw(check_argument check_found error_code_list
   grant_role raise_error schedule_jobs unschedule_jobs event_time event_payload event_history
-  check_attributes check_limit check_owner check_sales name_grams plan_seats plan_size
+  check_attributes check_limit check_owner name_grams plan_seats plan_size
   reservation_status sales_query search_grams
   concert_search concerts_by_date concerts_by_seller performances);
 
