@@ -127,7 +127,7 @@ typedef enum MarkKind
 	MARK_SECTION, /* something else of it will be shown differently */
 	MARK_UNSEEN,
 	MARK_WHOLESALE,
-	MARK_GONE /* wholesale: DROP DATABASE, DROP EXTENSION */
+	MARK_GONE /* wholesale: DROP DATABASE */
 } MarkKind;
 
 typedef struct Mark
@@ -716,8 +716,9 @@ map_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void 
 		return;
 	if (class == DatabaseRelationId)
 		mark_wholesale(MARK_GONE, object);
+	/* May yet be undone, to a savepoint; until then nobody else has marks. */
 	else if (class == ExtensionRelationId && object == get_extension_oid("ticket", true))
-		mark_wholesale(MARK_GONE, MyDatabaseId);
+		mark_wholesale(MARK_WHOLESALE, MyDatabaseId);
 }
 
 void

@@ -363,6 +363,39 @@ hold_unlock(const HoldRequest *request, int n)
 					 (uint32) request->seat[n], false);
 }
 
+static SavedPlan seats_after_all = {
+	"WITH r AS MATERIALIZED (SELECT seat_ids, status, expires_at FROM ticket.reservation"
+	" WHERE reservation_id" EQ "$1 FOR NO KEY UPDATE)"
+	" SELECT pg_catalog.cardinality(seat_ids)::pg_catalog.int8 FROM r"
+	" WHERE status" EQ "'paid' OR (status" EQ "'held' AND expires_at" GT "$2)",
+	2,
+	{INT8OID, TIMESTAMPTZOID},
+};
+
+/*
+ * Seats of holds that are over, but were just being paid or put off: whoever
+ * does that is waited for.
+ */
+static int64
+seats_over(const int64 *reservation, int n_over, TimestampTz now)
+{
+	OwnerContext owner;
+	int64 n = 0;
+
+	if (n_over == 0)
+		return 0;
+	owner_begin(&owner);
+	for (int i = 0; i < n_over; i++)
+	{
+		Datum args[2] = {Int64GetDatum(reservation[i]), TimestampTzGetDatum(now)};
+
+		if (plan_run(&seats_after_all, args, NULL) > 0)
+			n += result_int64(0, 1);
+	}
+	owner_end(&owner);
+	return n;
+}
+
 /* Seats the user has in the performance: bought, or held and not yet over. */
 int64
 hold_user_seats(const HoldRequest *request, TimestampTz now)
@@ -371,6 +404,8 @@ hold_user_seats(const HoldRequest *request, TimestampTz now)
 	ScanKeyData key[2];
 	HeapTuple row;
 	int64 n = 0;
+	int64 *over = NULL;
+	int n_over = 0;
 
 	ScanKeyInit(&key[0], COL_RESERVATION_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(request->user));
@@ -381,19 +416,23 @@ hold_user_seats(const HoldRequest *request, TimestampTz now)
 	while ((row = row_scan_next(&scan)) != NULL)
 	{
 		bool isnull;
-		const char *status =
-			TextDatumGetCString(row_get(&scan, row, COL_RESERVATION_STATUS, &isnull));
+		Datum status = row_get(&scan, row, COL_RESERVATION_STATUS, &isnull);
 		ArrayType *seats;
 
-		if (strcmp(status, "paid") != 0 &&
-			(strcmp(status, "held") != 0 ||
-			 DatumGetTimestampTz(row_get(&scan, row, COL_RESERVATION_EXPIRES_AT, &isnull)) <= now))
+		if (text_is(status, "held") &&
+			DatumGetTimestampTz(row_get(&scan, row, COL_RESERVATION_EXPIRES_AT, &isnull)) <= now)
+		{
+			over = over ? repalloc(over, (n_over + 1) * sizeof(int64)) : palloc(sizeof(int64));
+			over[n_over++] = DatumGetInt64(row_get(&scan, row, COL_RESERVATION_ID, &isnull));
+			continue;
+		}
+		if (!text_is(status, "held") && !text_is(status, "paid"))
 			continue;
 		seats = DatumGetArrayTypeP(row_get(&scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
 		n += ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
 	}
 	row_scan_end(&scan);
-	return n;
+	return n + seats_over(over, n_over, now);
 }
 
 void
@@ -593,7 +632,8 @@ look(HoldRequest *request, TimestampTz now)
  * Errors: 22023, TK001, TK002, TK005, TK006, TK008, TK011, TK012, TK013, TK014,
  * TK016, TK018; 40001.
  * Locks: advisory lock of user and performance (waits only for the same user's
- * other call), advisory lock of each seat in ascending order (tried), a former
+ * other call), rows of the user's holds that are over (waits for a payment),
+ * advisory lock of each seat in ascending order (tried), a former
  * reservation's row (tried), the new reservation, the seats' rows.
  */
 Datum
