@@ -290,6 +290,29 @@ SELECT is((SELECT sum(amount) FROM payments_stuck('0') WHERE refund_id IS NOT NU
 	'all that is owed');
 RESET ticket.clock_offset;
 
+-- ---------- how long a hold goes on ----------
+
+SELECT pg_temp.sale(price => 5) AS again_p \gset
+UPDATE performance SET hold_interval = '5 minutes', payment_interval = '10 minutes' WHERE performance_id = :again_p;
+SELECT reservation_id AS again FROM seat_hold(:again_p, '{1}', 'pay-again') \gset
+SET ticket.clock_offset = '4min';
+SELECT payment_id AS again_payment FROM payment_begin(:again, 'pay-again', 'card') \gset
+SELECT is(payment_fail(:again_payment, 'declined')::text LIKE '%failed%', true, 'a first payment fails');
+SET ticket.clock_offset = '13min';
+SELECT payment_id AS again_payment FROM payment_begin(:again, 'pay-again', 'card') \gset
+SELECT is((SELECT expires_at - created_at FROM reservation WHERE reservation_id = :again), '15 minutes'::interval,
+	'a second keeps the hold no longer than the payment interval after its own');
+
+-- ---------- a performance that is being cancelled ----------
+
+BEGIN;
+UPDATE performance SET status = 'cancelled', withdrawn_at = now(), withdrawn_by = 'x' WHERE performance_id = :again_p;
+SELECT is((SELECT status FROM payment_confirm(:again_payment, 'again-1')), 'refund_due', 'nothing is sold of it, though the hold still stands');
+SELECT is((SELECT reason FROM payment WHERE payment_id = :again_payment), 'the performance is cancelled', 'and says why');
+ROLLBACK;
+SELECT is((SELECT status FROM payment_confirm(:again_payment, 'again-1')), 'captured', 'else it is');
+RESET ticket.clock_offset;
+
 -- ---------- what may not follow what ----------
 
 SELECT is((SELECT string_agg(format('%s>%s', o.status, n.status), ' ' ORDER BY o.n, n.n)

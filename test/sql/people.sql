@@ -248,4 +248,13 @@ DROP TRIGGER fail ON ticket.ledger;
 SELECT pg_temp.refused('UPDATE ticket.ledger SET user_id = $$people-z$$', 'TK009', 'leaves the ledger guarded');
 
 SELECT is((SELECT string_agg(invariant, ', ') FROM ticket.verify() WHERE NOT ok), NULL, 'every invariant holds');
+-- ---------- every way to hold and to pay ----------
+
+SELECT pg_temp.sale(price => 10) AS p \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{1}', 'people-p') \gset
+SELECT ticket.user_block('people-p', 'resale') AS blocked \gset
+SELECT pg_temp.refused(format('SELECT ticket.payment_begin(%s, $$people-p$$, $$card$$)', :r), 'TK018', 'no payment begins at a provider');
+SELECT pg_temp.refused(format('SELECT ticket.seat_hold_best(%s, 1, $$people-p$$)', :p), 'TK018', 'nor are the best seats held');
+SELECT ok(ticket.seat_release(:r, 'people-p'), 'what is held may be given back');
+
 SELECT * FROM finish();
