@@ -97,6 +97,8 @@ CREATE TABLE ticket.outbox (
 	type			text NOT NULL,
 	payload			jsonb NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+-- Only promotions are long; to compress them takes longer than to write them, and they soon go.
+ALTER TABLE ticket.outbox ALTER payload SET STORAGE EXTERNAL;
 COMMENT ON TABLE ticket.outbox IS
 	'Events for the world outside, in the columns of Debezium''s outbox event router; written with the change they tell of, taken out by outbox_fetch';
 COMMENT ON COLUMN ticket.outbox.id IS 'Time-ordered UUID: order of id is the order of events';
