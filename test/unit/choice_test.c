@@ -2,15 +2,12 @@
  * choice_test.c
  *		Choosing places (src/choice.c): what is chosen in plain houses, and in
  *		random ones against a model that tries every possibility.
- *
- * Speaks TAP.  What is random comes from a fixed seed.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
 #include "choice.h"
 
 #define MAX_PLACES 2000
@@ -20,24 +17,6 @@ static Place place[MAX_PLACES];
 static Row row[MAX_PLACES];
 static House house = {.place = place, .row = row};
 static int pick[MAX_PLACES];
-
-static uint64_t random_state = 20230701;
-static int n_tests;
-static int n_failed;
-
-static void
-result(bool ok, const char *what)
-{
-	printf("%sok %d - %s\n", ok ? "" : "not ", ++n_tests, what);
-	n_failed += !ok;
-}
-
-static int
-random_below(int n)
-{
-	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (int) ((random_state >> 33) % (uint64_t) n);
-}
 
 /* ---------- houses ---------- */
 
@@ -93,7 +72,7 @@ picks(bool picked, int n, const char *expected, const char *what)
 	for (int i = 0; picked && i < n; i++)
 		snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%d", i > 0 ? " " : "",
 				 place[pick[i]].seat_id);
-	result(strcmp(got, expected) == 0, what);
+	ok(strcmp(got, expected) == 0, what);
 	if (strcmp(got, expected) != 0)
 		printf("# got \"%s\", expected \"%s\"\n", got, expected);
 }
@@ -151,8 +130,8 @@ test_sections(void)
 	picks(choose_any(&house, 0, 2, pick), 2, "", "any of one that has too few");
 	picks(choose_in_order(&house, 1, 3, pick), 3, "4 5 6", "in order in a section");
 	picks(choose_in_order(&house, 1, 5, pick), 5, "", "until they are gone");
-	result(house_count_free(&house, 0) == 1 && house_count_free(&house, CHOICE_ALL_SECTIONS) == 5,
-		   "the free ones are counted");
+	ok(house_count_free(&house, 0) == 1 && house_count_free(&house, CHOICE_ALL_SECTIONS) == 5,
+	   "the free ones are counted");
 }
 
 static void
@@ -173,7 +152,7 @@ test_fallbacks(void)
 		  "any: larger blocks first, then the nearest");
 	picks(choose_any(&house, 0, 7, pick), 7, "1 2 4 6 7 9 12", "any: all there are");
 	picks(choose_any(&house, 0, 8, pick), 8, "", "any: and no more");
-	result(house_count_free(&house, 0) == 7, "choosing takes nothing");
+	ok(house_count_free(&house, 0) == 7, "choosing takes nothing");
 }
 
 /* ---------- random houses ---------- */
@@ -328,10 +307,10 @@ test_random(void)
 			wrong[3] += !together_right(CHOICE_ALL_SECTIONS, 2);
 		}
 	}
-	result(wrong[0] == 0, "random houses: together, the best there is");
-	result(wrong[1] == 0, "random houses: two rows when there are");
-	result(wrong[2] == 0, "random houses: any when there are enough");
-	result(wrong[3] == 0 && found > ROUNDS, "random houses: also while places go");
+	ok(wrong[0] == 0, "random houses: together, the best there is");
+	ok(wrong[1] == 0, "random houses: two rows when there are");
+	ok(wrong[2] == 0, "random houses: any when there are enough");
+	ok(wrong[3] == 0 && found > ROUNDS, "random houses: also while places go");
 }
 
 int
@@ -340,7 +319,7 @@ main(void)
 	test_plain();
 	test_sections();
 	test_fallbacks();
+	random_seed(20230701);
 	test_random();
-	printf("1..%d\n", n_tests);
-	return n_failed > 0;
+	return finish();
 }

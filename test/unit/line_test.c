@@ -4,22 +4,19 @@
  *		arrays with the state, secret and time of every place, counted one by
  *		one.
  *
- * Speaks TAP.  What is random comes from fixed seeds, one run of each test per
- * seed; a failure names the first differences.
+ * One run of each test per seed.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
 #include "line.h"
 
 #define MAX_PLACE 50000 /* that the model has room for */
 #define POOL_PAGES 32
 #define N_LINES 3
 #define BEYOND ((INT64_C(1) << 44) + 1) /* its page number doesn't fit */
-#define MAX_DIAGNOSTICS 5
 
 /* What the model says of a place; UNTAKEN and FLYING are LINE_GONE outside. */
 typedef enum ModelState
@@ -43,61 +40,6 @@ typedef struct Model
 static LinePool *pool;
 static bool page_in_use[POOL_PAGES];
 static Model model[N_LINES];
-
-static uint64_t random_state;
-static unsigned long seed;
-static int n_tests;
-static int n_failed;
-static int n_wrong; /* differences in the test that runs */
-
-/* ---------- harness ---------- */
-
-/* Notes a difference between line and model. */
-static bool
-expect(bool same, const char *format, ...)
-{
-	va_list args;
-
-	if (same)
-		return true;
-	if (n_wrong++ < MAX_DIAGNOSTICS)
-	{
-		va_start(args, format);
-		printf("# ");
-		vprintf(format, args);
-		printf("\n");
-		va_end(args);
-	}
-	return false;
-}
-
-static void
-result(const char *name)
-{
-	n_tests++;
-	n_failed += n_wrong > 0;
-	if (n_wrong > MAX_DIAGNOSTICS)
-		printf("# and %d more\n", n_wrong - MAX_DIAGNOSTICS);
-	printf("%s %d - %s (seed %lu)\n", n_wrong > 0 ? "not ok" : "ok", n_tests, name, seed);
-	n_wrong = 0;
-}
-
-/* splitmix64 */
-static uint64_t
-random_bits(void)
-{
-	uint64_t z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static int64_t
-random_below(int64_t n)
-{
-	return (int64_t) (random_bits() % (uint64_t) n);
-}
 
 /* Empty lines and a pool all of whose pages are free. */
 static void
@@ -833,22 +775,14 @@ main(void)
 	static void (*const tests[])(
 		void) = {test_mixed, test_long_stay, test_full_pool,   test_rebuild,     test_in_flight,
 				 test_pop,   test_strangers, test_ended_early, test_end_unknown, test_turnover};
-	static const unsigned long seeds[] = {1, 20230701, 4294967291};
 
 	pool = malloc(line_pool_size(POOL_PAGES));
 	for (int i = 0; i < N_LINES; i++)
 		model[i].line = malloc(line_size(POOL_PAGES));
-	for (size_t s = 0; s < sizeof(seeds) / sizeof(seeds[0]); s++)
-	{
-		seed = seeds[s];
-		random_state = seed;
-		for (size_t t = 0; t < sizeof(tests) / sizeof(tests[0]); t++)
-			tests[t]();
-	}
-	printf("1..%d\n", n_tests);
+	run_seeded(tests, sizeof(tests) / sizeof(tests[0]));
 
 	for (int i = 0; i < N_LINES; i++)
 		free(model[i].line);
 	free(pool);
-	return n_failed > 0;
+	return finish();
 }

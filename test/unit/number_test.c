@@ -2,28 +2,15 @@
  * number_test.c
  *		Reservation numbers (src/number.c): a permutation, letters and back,
  *		and what the check letter finds.
- *
- * Speaks TAP.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
 #include "number.h"
 
 #define N_IDS 20000
-
-static int n_tests;
-static int n_failed;
-
-static void
-ok(bool passed, const char *what)
-{
-	n_tests++;
-	n_failed += !passed;
-	printf("%sok %d - %s\n", passed ? "" : "not ", n_tests, what);
-}
 
 static int
 compare(const void *a, const void *b)
@@ -156,6 +143,5 @@ main(void)
 	test_permutation(&key, &other);
 	test_letters(&key);
 	test_reading();
-	printf("1..%d\n", n_tests);
-	return n_failed != 0;
+	return finish();
 }

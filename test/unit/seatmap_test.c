@@ -7,15 +7,13 @@
  *		snapshot, a copy, reads what is missing from the snapshot, publishes.
  *		One who comes too late looks at a seat, reads its row, tells the map.
  *
- * Speaks TAP.  What is random comes from fixed seeds, one run of each test per
- * seed; a failure names the first differences.
+ * One run of each test per seed.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
 #include "seatmap.h"
 
 #define MAX_SEATS 300
@@ -25,7 +23,6 @@
 #define N_LATE 4
 #define MAX_WRITTEN 5
 #define POOL_BLOCKS 50
-#define MAX_DIAGNOSTICS 5
 
 typedef struct Row
 {
@@ -94,61 +91,6 @@ static Late late[N_LATE];
 static int n_exact;
 static int n_clean;
 static int n_known;
-
-static uint64_t random_state;
-static unsigned long seed;
-static int n_tests;
-static int n_failed;
-static int n_wrong; /* differences in the test that runs */
-
-/* ---------- harness ---------- */
-
-/* Notes a difference between map and table. */
-static bool
-expect(bool same, const char *format, ...)
-{
-	va_list args;
-
-	if (same)
-		return true;
-	if (n_wrong++ < MAX_DIAGNOSTICS)
-	{
-		va_start(args, format);
-		printf("# ");
-		vprintf(format, args);
-		printf("\n");
-		va_end(args);
-	}
-	return false;
-}
-
-static void
-result(const char *name)
-{
-	n_tests++;
-	n_failed += n_wrong > 0;
-	if (n_wrong > MAX_DIAGNOSTICS)
-		printf("# and %d more\n", n_wrong - MAX_DIAGNOSTICS);
-	printf("%s %d - %s (seed %lu)\n", n_wrong > 0 ? "not ok" : "ok", n_tests, name, seed);
-	n_wrong = 0;
-}
-
-/* splitmix64 */
-static uint64_t
-random_bits(void)
-{
-	uint64_t z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static int64_t
-random_below(int64_t n)
-{
-	return (int64_t) (random_bits() % (uint64_t) n);
-}
 
 /* ---------- the table ---------- */
 
@@ -621,15 +563,7 @@ main(void)
 {
 	static void (*const tests[])(void) = {test_sizes,  test_quiet, test_late,
 										  test_lapses, test_blank, test_pool};
-	static const unsigned long seeds[] = {1, 20230701, 4294967291};
 
-	for (size_t s = 0; s < sizeof(seeds) / sizeof(seeds[0]); s++)
-	{
-		seed = seeds[s];
-		random_state = seed;
-		for (size_t t = 0; t < sizeof(tests) / sizeof(tests[0]); t++)
-			tests[t]();
-	}
-	printf("1..%d\n", n_tests);
-	return n_failed > 0;
+	run_seeded(tests, sizeof(tests) / sizeof(tests[0]));
+	return finish();
 }
