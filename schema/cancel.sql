@@ -32,7 +32,7 @@ CREATE FUNCTION ticket.cancel_policy_set(
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(performance_id IS NOT NULL, 'performance_id must not be NULL');
 	PERFORM ticket.check_argument(before BETWEEN '0' AND '3660 days', 'before must be between 0 and 3660 days');
 	PERFORM ticket.check_argument(kept_permille BETWEEN 0 AND 1000, 'kept_permille must be between 0 and 1000');
@@ -51,7 +51,7 @@ CREATE FUNCTION ticket.cancel_policy_drop(performance_id bigint, before interval
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(performance_id IS NOT NULL, 'performance_id must not be NULL');
 	PERFORM ticket.check_argument(before IS NOT NULL, 'before must not be NULL');
 	DELETE FROM ticket.cancel_policy c WHERE c.performance_id = performance_id AND c.before = before;

@@ -248,6 +248,7 @@ CREATE FUNCTION ticket.concert_create(
 DECLARE
 	id bigint;
 BEGIN
+	PERFORM ticket.require_primary();
 	INSERT INTO ticket.concert AS c (name, artist, starts_at, ends_at, owner, description, running_time, image, attributes)
 	VALUES (name, nullif(artist, ''), starts_at, ends_at, owner, nullif(description, ''), running_time,
 		nullif(image, ''), attributes)
@@ -271,7 +272,7 @@ CREATE FUNCTION ticket.concert_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(concert_id IS NOT NULL, 'concert_id must not be NULL');
 	UPDATE ticket.concert c SET name = coalesce(name, c.name),
 		artist = nullif(coalesce(artist, c.artist), ''),
@@ -294,6 +295,7 @@ DECLARE
 	who text := ticket.actor(actor);
 	now timestamptz;
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(concert_id IS NOT NULL, 'concert_id must not be NULL');
 	/* Locked first: what is created meanwhile comes before or is refused. */
 	PERFORM FROM ticket.concert c WHERE c.concert_id = concert_id FOR NO KEY UPDATE;
@@ -336,6 +338,7 @@ DECLARE
 	id bigint;
 	withdrawn_at timestamptz;
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(concert_id IS NOT NULL, 'concert_id must not be NULL');
 	PERFORM ticket.check_argument(venue_id IS NOT NULL, 'venue_id must not be NULL');
 	SELECT v.withdrawn_at INTO withdrawn_at FROM ticket.venue v WHERE v.venue_id = venue_id FOR SHARE;
@@ -443,7 +446,7 @@ CREATE FUNCTION ticket.performance_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.performance_lock(performance_id);
 	PERFORM ticket.check_found(coalesce(queue_id, 0) = 0 OR EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = queue_id),
 		format('there is no queue %s', queue_id));
@@ -465,6 +468,7 @@ CREATE FUNCTION ticket.performance_withdraw(performance_id bigint, actor text DE
 DECLARE
 	who text := ticket.actor(actor);
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(performance_id IS NOT NULL, 'performance_id must not be NULL');
 	UPDATE ticket.performance p SET status = 'withdrawn', withdrawn_at = ticket.clock(), withdrawn_by = who
 	WHERE p.performance_id = performance_id AND p.status = 'scheduled';
@@ -501,7 +505,7 @@ DECLARE
 	size record := ticket.plan_size(picture);
 	before int;
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	/* The row lock makes sections of one performance one after another. */
 	PERFORM ticket.performance_lock(performance_id);
 	UPDATE ticket.performance p SET seat_count = p.seat_count + size.seat_count
@@ -525,6 +529,7 @@ CREATE FUNCTION ticket.section_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(section_id IS NOT NULL, 'section_id must not be NULL');
 	PERFORM ticket.performance_lock(s.performance_id) FROM ticket.section s WHERE s.section_id = section_id;
 	UPDATE ticket.section s SET name = coalesce(name, s.name),
@@ -542,6 +547,7 @@ CREATE FUNCTION ticket.section_withdraw(section_id bigint, actor text DEFAULT NU
 DECLARE
 	who text := ticket.actor(actor);
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(section_id IS NOT NULL, 'section_id must not be NULL');
 	UPDATE ticket.section s SET withdrawn_at = ticket.clock(), withdrawn_by = who
 	WHERE s.section_id = section_id AND s.withdrawn_at IS NULL;

@@ -74,7 +74,7 @@ DECLARE
 	name text;
 	made int := 0;
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(months BETWEEN 0 AND 120, 'months must be between 0 and 120');
 	FOR i IN 0 .. months LOOP
 		name := to_char(month, '"history_"YYYY_MM');
@@ -113,7 +113,7 @@ DECLARE
 	partition regclass;
 	dropped int := 0;
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(isfinite(before), 'before must be given and not be infinite');
 	FOR partition IN
 		SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid

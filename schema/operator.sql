@@ -27,6 +27,7 @@ DECLARE
 	before ticket.performance;
 	after ticket.performance;
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(starts_at IS NOT NULL OR venue_id IS NOT NULL, 'starts_at or venue_id must be given');
 	IF venue_id IS NOT NULL THEN
 		PERFORM ticket.venue_lock(venue_id);

@@ -27,6 +27,7 @@ DECLARE
 	at timestamptz := ticket.clock();
 	fresh boolean;
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(length(user_id) BETWEEN 1 AND 255, 'user_id must have 1 to 255 characters');
 	PERFORM ticket.check_argument(length(reason) BETWEEN 1 AND 1000, 'reason must have 1 to 1000 characters');
 	PERFORM ticket.check_argument(until IS NULL OR isfinite(until) AND until > at,
@@ -43,7 +44,7 @@ COMMENT ON FUNCTION ticket.user_block(text, text, timestamptz) IS
 CREATE FUNCTION ticket.user_unblock(user_id text)
 	RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(length(user_id) BETWEEN 1 AND 255, 'user_id must have 1 to 255 characters');
 	DELETE FROM ticket.user_block b WHERE b.user_id = user_unblock.user_id;
 	RETURN FOUND;

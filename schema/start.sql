@@ -20,6 +20,11 @@ COMMENT ON FUNCTION ticket.require_preload() IS
 	'Raises TK014 unless the library was loaded through shared_preload_libraries';
 SELECT ticket.require_preload();
 
+CREATE FUNCTION ticket.require_primary() RETURNS void
+	LANGUAGE c AS 'MODULE_PATHNAME', 'ticket_require_primary';
+COMMENT ON FUNCTION ticket.require_primary() IS
+	'Raises TK016 on a standby, which functions that write would otherwise be told by the server in its own words; TK014 like require_preload';
+
 CREATE FUNCTION ticket.clock() RETURNS timestamptz
 	LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ticket_clock';
 COMMENT ON FUNCTION ticket.clock() IS

@@ -85,6 +85,7 @@ CREATE FUNCTION ticket.venue_create(
 DECLARE
 	id bigint;
 BEGIN
+	PERFORM ticket.require_primary();
 	INSERT INTO ticket.venue AS v (name, address, attributes, owner)
 	VALUES (name, nullif(address, ''), attributes, owner)
 	RETURNING v.venue_id INTO id;
@@ -101,7 +102,7 @@ CREATE FUNCTION ticket.venue_change(
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(venue_id IS NOT NULL, 'venue_id must not be NULL');
 	UPDATE ticket.venue v SET name = coalesce(name, v.name),
 		address = nullif(coalesce(address, v.address), ''),
@@ -118,6 +119,7 @@ CREATE FUNCTION ticket.venue_withdraw(venue_id bigint, actor text DEFAULT NULL) 
 DECLARE
 	who text := ticket.actor(actor);
 BEGIN
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(venue_id IS NOT NULL, 'venue_id must not be NULL');
 	UPDATE ticket.venue v SET withdrawn_at = ticket.clock(), withdrawn_by = who
 	WHERE v.venue_id = venue_id AND v.withdrawn_at IS NULL;
@@ -249,7 +251,7 @@ CREATE FUNCTION ticket.venue_section_create(
 DECLARE
 	id bigint;
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.venue_lock(venue_id);
 	INSERT INTO ticket.venue_section AS s (venue_id, name, grade, plan, kind)
 	VALUES (venue_id, name, nullif(grade, ''), ticket.plan_picture(plan, row_count, seats_per_row), kind)
@@ -274,7 +276,7 @@ DECLARE
 	picture text := CASE WHEN coalesce(row_count, seats_per_row) IS NOT NULL OR plan IS NOT NULL
 		THEN ticket.plan_picture(plan, row_count, seats_per_row) END;
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(venue_section_id IS NOT NULL, 'venue_section_id must not be NULL');
 	PERFORM ticket.venue_lock(s.venue_id) FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;
 	UPDATE ticket.venue_section s SET name = coalesce(name, s.name),
@@ -291,7 +293,7 @@ CREATE FUNCTION ticket.venue_section_delete(venue_section_id bigint) RETURNS boo
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-	PERFORM ticket.require_preload();
+	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(venue_section_id IS NOT NULL, 'venue_section_id must not be NULL');
 	PERFORM ticket.venue_lock(s.venue_id) FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;
 	DELETE FROM ticket.venue_section s WHERE s.venue_section_id = venue_section_id;

@@ -40,6 +40,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+PG_FUNCTION_INFO_V1(ticket_require_primary);
 PG_FUNCTION_INFO_V1(ticket_queue_follow);
 PG_FUNCTION_INFO_V1(ticket_queue_entry_follow);
 
@@ -236,6 +237,14 @@ refuse_standby(void)
 	if (RecoveryInProgress())
 		ticket_error(ERROR_STANDBY, NULL, "Send it to the primary.",
 					 "this server is a standby and changes nothing");
+}
+
+/* require_primary() -> void; TK016 on a standby, TK014.  No locks. */
+Datum
+ticket_require_primary(PG_FUNCTION_ARGS)
+{
+	refuse_standby();
+	PG_RETURN_VOID();
 }
 
 /*
