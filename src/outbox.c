@@ -241,38 +241,48 @@ event_time(Event *event, const char *key, TimestampTz value)
 	push_string(&event->state, WJB_VALUE, s, strlen(s));
 }
 
-void
-event_int32_array(Event *event, const char *key, const int32 *values, int n)
+static void
+begin_array(Event *event, const char *key)
 {
 	push_string(&event->state, WJB_KEY, key, strlen(key));
 	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+}
+
+static void
+end_array(Event *event)
+{
+	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+}
+
+void
+event_int32_array(Event *event, const char *key, const int32 *values, int n)
+{
+	begin_array(event, key);
 	for (int i = 0; i < n; i++)
 		push_int64(&event->state, WJB_ELEM, values[i]);
-	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+	end_array(event);
 }
 
 void
 event_int64_array(Event *event, const char *key, const int64 *values, int n)
 {
-	push_string(&event->state, WJB_KEY, key, strlen(key));
-	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+	begin_array(event, key);
 	for (int i = 0; i < n; i++)
 		push_int64(&event->state, WJB_ELEM, values[i]);
-	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+	end_array(event);
 }
 
 void
 event_text_array(Event *event, const char *key, const Datum *values, int n)
 {
-	push_string(&event->state, WJB_KEY, key, strlen(key));
-	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
+	begin_array(event, key);
 	for (int i = 0; i < n; i++)
 	{
 		text *value = DatumGetTextPP(values[i]);
 
 		push_string(&event->state, WJB_ELEM, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	}
-	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+	end_array(event);
 }
 
 void
