@@ -253,9 +253,11 @@ $node->psql('postgres', q(SELECT 1 / 0 AS untraced));
 # refusals without a trace are kept from it, unless one wants them
 for my $setting ('DEFAULT', 'none', 'all')
 {
-	$node->psql('postgres', qq(SET ticket.log_refusals = $setting; SELECT ticket.seat_hold(1, '{1001}', 'untraced');
+	# ALL is a word of SQL
+	my $value = $setting eq 'DEFAULT' ? $setting : "'$setting'";
+	$node->psql('postgres', qq(SET ticket.log_refusals = $value; SELECT ticket.seat_hold(1, '{1001}', 'untraced');
 		SET ticket.http_errors = on; SELECT ticket.seat_hold(1, '{1002}', 'untraced')), on_error_stop => 0);
-	$node->psql('postgres', qq(SET ticket.trace_id = 'click:9'; SET ticket.log_refusals = $setting;
+	$node->psql('postgres', qq(SET ticket.trace_id = 'click:9'; SET ticket.log_refusals = $value;
 		SELECT ticket.seat_hold(1, '{1003}', 'traced')));
 	$node->psql('postgres', 'SELECT ticket.seat_hold(NULL, NULL, NULL) AS mistake');
 	my $seen = slurp_file($node->logfile, $log);
