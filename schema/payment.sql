@@ -26,6 +26,7 @@ CREATE TABLE ticket.payment (
 ) WITH (fillfactor = 90);
 CREATE UNIQUE INDEX payment_captured ON ticket.payment (reservation_id) WHERE paid_at IS NOT NULL;
 CREATE UNIQUE INDEX payment_pending ON ticket.payment (reservation_id) WHERE status = 'pending';
+CREATE INDEX payment_waiting ON ticket.payment (begun_at) WHERE status = 'pending';
 CREATE UNIQUE INDEX payment_provider_ref ON ticket.payment (provider, provider_ref) WHERE provider_ref IS NOT NULL;
 CREATE UNIQUE INDEX payment_idempotency ON ticket.payment (user_id, idempotency_key)
 	WHERE idempotency_key IS NOT NULL;
@@ -82,6 +83,7 @@ CREATE TABLE ticket.refund (
 	CONSTRAINT refund_done CHECK ((status = 'done') = (done_at IS NOT NULL) AND (status = 'done') = (provider_ref IS NOT NULL))
 );
 CREATE INDEX refund_due ON ticket.refund (payment_id) WHERE status = 'due';
+CREATE INDEX refund_waiting ON ticket.refund (created_at) WHERE status = 'due';
 CREATE UNIQUE INDEX refund_reference ON ticket.refund (provider, provider_ref) WHERE provider_ref IS NOT NULL;
 COMMENT ON TABLE ticket.refund IS 'What payment providers must give back: one row for each time something was cancelled or came too late';
 COMMENT ON COLUMN ticket.refund.refund_id IS 'Number of the refund';

@@ -378,6 +378,31 @@ ticket_sections(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* How many seats of a performance are what; false: there is no such. */
+bool
+performance_counts(int64 performance_id, SeatCounts *counts)
+{
+	HallView view;
+
+	memset(counts, 0, sizeof(SeatCounts));
+	if (!hall_open(&view, performance_id, NULL))
+		return false;
+	hall_look(&view, 0);
+	for (int i = 0; i < view.n_sections; i++)
+	{
+		const SeatImage *image = &view.section[i].image;
+
+		for (int32 seat = 0; seat < image->n_seats; seat++)
+		{
+			counts->free += image->state[seat] == SEAT_FREE;
+			counts->held += image->state[seat] == SEAT_HELD;
+			counts->sold += image->state[seat] == SEAT_SOLD;
+			counts->blocked += image->state[seat] == SEAT_BLOCKED;
+		}
+	}
+	return true;
+}
+
 static void
 put_seats(ReturnSetInfo *result, const SectionView *view, Datum *status)
 {

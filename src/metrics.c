@@ -402,8 +402,8 @@ metrics_init(void)
  * The head of a family; its samples follow at once.  A name that ends in
  * _seconds has its unit told.
  */
-static void
-family(StringInfo out, const char *name, const char *type, const char *help)
+void
+metrics_family(StringInfo out, const char *name, const char *type, const char *help)
 {
 	const char *unit = "_seconds";
 	size_t length = strlen(name);
@@ -414,24 +414,24 @@ family(StringInfo out, const char *name, const char *type, const char *help)
 	appendStringInfo(out, "# HELP ticket_%s %s\n", name, help);
 }
 
-static void
-gauge(StringInfo out, const char *name, const char *help, int64 value)
+void
+metrics_gauge(StringInfo out, const char *name, const char *help, int64 value)
 {
-	family(out, name, "gauge", help);
+	metrics_family(out, name, "gauge", help);
 	appendStringInfo(out, "ticket_%s %lld\n", name, (long long) value);
 }
 
-static void
-gauge_us(StringInfo out, const char *name, const char *help, int64 us)
+void
+metrics_gauge_us(StringInfo out, const char *name, const char *help, int64 us)
 {
-	family(out, name, "gauge", help);
+	metrics_family(out, name, "gauge", help);
 	appendStringInfo(out, "ticket_%s %.6f\n", name, us / 1e6);
 }
 
 static void
 counter(StringInfo out, const char *name, const char *help, uint64 value)
 {
-	family(out, name, "counter", help);
+	metrics_family(out, name, "counter", help);
 	appendStringInfo(out, "ticket_%s_total %llu\n", name, (unsigned long long) value);
 }
 
@@ -458,9 +458,9 @@ print_counters(StringInfo out, Counters *c)
 #define COUNTED(which) (c ? pg_atomic_read_u64(&c->counters[which]) : 0)
 	uint64 round_at = c ? pg_atomic_read_u64(&c->round_at) : 0;
 
-	family(out, "calls", "counter", "Calls of functions, whatever came of them.");
+	metrics_family(out, "calls", "counter", "Calls of functions, whatever came of them.");
 	print_names(out, c, NAME_FUNCTION, "calls", "function");
-	family(out, "refusals", "counter", "Calls that ended with an error of ours.");
+	metrics_family(out, "refusals", "counter", "Calls that ended with an error of ours.");
 	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
 	{
 		const char *name;
@@ -469,24 +469,24 @@ print_counters(StringInfo out, Counters *c)
 		appendStringInfo(out, "ticket_refusals_total{sqlstate=\"%s\",name=\"%s\"} %llu\n", sqlstate,
 						 name, (unsigned long long) (c ? pg_atomic_read_u64(&c->refusals[i]) : 0));
 	}
-	family(out, "events", "counter", "Events written and committed.");
+	metrics_family(out, "events", "counter", "Events written and committed.");
 	print_names(out, c, NAME_EVENT, "events", "type");
 
 	counter(out, "rounds", "Rounds of run() and tick().", COUNTED(METRIC_ROUNDS));
 	counter(out, "round_failures", "Rounds of run() that ended with an error, told in the log.",
 			COUNTED(METRIC_ROUND_FAILURES));
-	family(out, "round_seconds", "counter", "Time spent in rounds.");
+	metrics_family(out, "round_seconds", "counter", "Time spent in rounds.");
 	appendStringInfo(out, "ticket_round_seconds_total %.6f\n", COUNTED(METRIC_ROUND_US) / 1e6);
-	family(out, "round_timestamp_seconds", "gauge",
-		   "When the last round ended, in Unix time; 0 when there was none.");
+	metrics_family(out, "round_timestamp_seconds", "gauge",
+				   "When the last round ended, in Unix time; 0 when there was none.");
 	appendStringInfo(out, "ticket_round_timestamp_seconds %.6f\n",
 					 round_at == 0 ?
 						 0.0 :
 						 round_at / 1e6 +
 							 (double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
-	gauge_us(out, "hold_lag_seconds",
-			 "How late the holds that were tidied last were, the latest of them.",
-			 c ? (int64) pg_atomic_read_u64(&c->hold_lag_us) : 0);
+	metrics_gauge_us(out, "hold_lag_seconds",
+					 "How late the holds that were tidied last were, the latest of them.",
+					 c ? (int64) pg_atomic_read_u64(&c->hold_lag_us) : 0);
 	counter(out, "outbox_fetched", "Events that consumers took out.",
 			COUNTED(METRIC_EVENTS_FETCHED));
 	counter(out, "outbox_retired", "Events that nobody took within ticket.outbox_retention.",
@@ -569,15 +569,15 @@ print_queues(StringInfo out)
 
 	for (int i = 0; i < (int) lengthof(column); i++)
 	{
-		family(out, column[i].name, column[i].type, column[i].help);
+		metrics_family(out, column[i].name, column[i].type, column[i].help);
 		for (int k = 0; k < n; k++)
 			appendStringInfo(out, "ticket_%s%s{queue=\"%lld\"} %lld\n", column[i].name,
 							 strcmp(column[i].type, "counter") == 0 ? "_total" : "",
 							 (long long) samples[k].queue_id,
 							 (long long) *(int64 *) ((char *) &samples[k] + column[i].value));
 	}
-	family(out, "queue_overdue_seconds", "gauge",
-		   "How long the active ticket that was over first has not been tidied.");
+	metrics_family(out, "queue_overdue_seconds", "gauge",
+				   "How long the active ticket that was over first has not been tidied.");
 	for (int k = 0; k < n; k++)
 		appendStringInfo(out, "ticket_queue_overdue_seconds{queue=\"%lld\"} %.6f\n",
 						 (long long) samples[k].queue_id, samples[k].overdue_us / 1e6);
@@ -588,10 +588,12 @@ print_memory(StringInfo out)
 {
 	MemoryUsage usage = memory_usage();
 
-	gauge(out, "memory_queues", "Queues in shared memory, of all databases.", usage.queues);
-	gauge(out, "memory_queues_max", "Queues that shared memory has room for.", usage.max_queues);
-	gauge(out, "memory_places", "Places in shared memory, of all databases.", usage.places);
-	gauge(out, "memory_places_max", "Places that shared memory has room for.", usage.max_places);
+	metrics_gauge(out, "memory_queues", "Queues in shared memory, of all databases.", usage.queues);
+	metrics_gauge(out, "memory_queues_max", "Queues that shared memory has room for.",
+				  usage.max_queues);
+	metrics_gauge(out, "memory_places", "Places in shared memory, of all databases.", usage.places);
+	metrics_gauge(out, "memory_places_max", "Places that shared memory has room for.",
+				  usage.max_places);
 }
 
 static SavedPlan oldest_event = {"SELECT id FROM ticket.outbox ORDER BY id LIMIT 1", 0, {0}};
@@ -624,11 +626,12 @@ print_tables(StringInfo out)
 		age = Max(0, wall - oldest);
 	owner_end(&owner);
 
-	gauge_us(out, "hold_overdue_seconds",
-			 "How long the oldest hold that is over has not been tidied.",
-			 Max(0, due < now ? now - due : 0));
-	gauge(out, "outbox_rows", "Events nobody has taken out, as the statistics have it.", rows);
-	gauge_us(out, "outbox_oldest_seconds", "Age of the oldest of them.", age);
+	metrics_gauge_us(out, "hold_overdue_seconds",
+					 "How long the oldest hold that is over has not been tidied.",
+					 Max(0, due < now ? now - due : 0));
+	metrics_gauge(out, "outbox_rows", "Events nobody has taken out, as the statistics have it.",
+				  rows);
+	metrics_gauge_us(out, "outbox_oldest_seconds", "Age of the oldest of them.", age);
 }
 
 /*
@@ -637,9 +640,9 @@ print_tables(StringInfo out)
  * Counters of this database since the server started, and its state, in the
  * text format of OpenMetrics 1.0
  * (https://github.com/OpenObservability/OpenMetrics).  No label holds a user.
- * It reads shared memory and the ends of two indexes, and scans no table.
+ * It reads shared memory and so many entries of a few indexes, and scans no table.
  *
- * Errors: TK014.  Locks: each queue lock in turn, shared.
+ * Errors: TK014.  Locks: each queue lock in turn, shared; as sections().
  */
 Datum
 ticket_metrics(PG_FUNCTION_ARGS)
@@ -655,6 +658,7 @@ ticket_metrics(PG_FUNCTION_ARGS)
 	print_queues(&out);
 	print_memory(&out);
 	print_tables(&out);
+	metrics_sale(&out);
 	appendStringInfoString(&out, "# EOF\n");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

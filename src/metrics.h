@@ -12,6 +12,7 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 
 typedef enum MetricCounter
 {
@@ -46,5 +47,13 @@ extern void metrics_add_at_commit(MetricCounter counter, uint64 n);
 
 /* Forgets a database; called at commit. */
 extern void metrics_clear(Oid database);
+
+/* Printing: the head of a family; one with a single sample, plain or in seconds. */
+extern void metrics_family(StringInfo out, const char *name, const char *type, const char *help);
+extern void metrics_gauge(StringInfo out, const char *name, const char *help, int64 value);
+extern void metrics_gauge_us(StringInfo out, const char *name, const char *help, int64 us);
+
+/* metrics_sale.c */
+extern void metrics_sale(StringInfo out);
 
 #endif /* TICKET_METRICS_H */

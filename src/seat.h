@@ -67,6 +67,17 @@ extern void section_runs_regular(Hall *hall, Section *section);
 extern void section_runs_read(Hall *hall, Section *section);
 extern void section_seats_keys(ScanKeyData *key, int64 performance_id, int32 first, int32 last);
 
+/* hall.c */
+typedef struct SeatCounts
+{
+	int64 free; /* also of holds that are over */
+	int64 held;
+	int64 sold;
+	int64 blocked; /* and of sections withdrawn */
+} SeatCounts;
+
+extern bool performance_counts(int64 performance_id, SeatCounts *counts);
+
 /* What section_price() says of a section that has been withdrawn. */
 #define SECTION_WITHDRAWN INT64CONST(-1)
 

@@ -122,6 +122,49 @@ DELETE FROM ticket.outbox;
 SELECT is(pg_temp.metric('ticket_outbox_oldest_seconds'), 0::numeric, 'no event is left');
 SELECT count(ticket.point_charge('metrics', 1)) AS n \gset
 SELECT ok(pg_temp.metric('ticket_outbox_oldest_seconds') > 0, 'one is');
+
+-- ---------- money under way, seats on sale ----------
+
+SELECT count(pg_temp.grown(m)) AS n FROM unnest('{ticket_payments_pending,ticket_payments_stuck,ticket_refunds_due}'::text[]) AS m \gset
+CREATE FUNCTION pg_temp.money() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s %s', m, pg_temp.grown('ticket_' || m)), ', ') FROM unnest('{payments_pending,payments_stuck,refunds_due}'::text[]) AS m $$;
+SELECT reservation_id AS r1 FROM ticket.seat_hold(:p, '{5}', 'metrics') \gset
+SELECT reservation_id AS r2 FROM ticket.seat_hold(:p, '{6}', 'metrics') \gset
+SELECT payment_id AS p1 FROM ticket.payment_begin(:r1, 'metrics', 'card') \gset
+SELECT payment_id AS p2 FROM ticket.payment_begin(:r2, 'metrics', 'card') \gset
+SELECT is(pg_temp.money(), 'payments_pending 2, payments_stuck 0, refunds_due 0', 'two payments under way');
+SET ticket.clock_offset = '20min';
+SELECT is(pg_temp.money(), 'payments_pending 0, payments_stuck 2, refunds_due 0', 'which are stuck after a while');
+SELECT ok(pg_temp.metric('ticket_payment_pending_seconds') >= 1200, 'since when');
+RESET ticket.clock_offset;
+SELECT is(pg_temp.money(), 'payments_pending 0, payments_stuck -2, refunds_due 0', 'so far they are not');
+SELECT count(ticket.payment_confirm(:p1, 'metrics-1')) AS n, count(ticket.payment_fail(:p2, 'no')) AS m \gset
+SELECT is(pg_temp.money(), 'payments_pending -2, payments_stuck 0, refunds_due 0', 'answered');
+SELECT count(ticket.reservation_cancel(:r1, 'metrics')) AS n \gset
+SELECT is(pg_temp.money(), 'payments_pending 0, payments_stuck 0, refunds_due 1', 'to be given back');
+SELECT ok(pg_temp.metric('ticket_refund_due_seconds') > 0, 'since when');
+SELECT count(ticket.refund_confirm(refund_id, 'metrics-2')) AS n FROM ticket.refund WHERE payment_id = :p1 \gset
+SELECT is(pg_temp.money(), 'payments_pending 0, payments_stuck 0, refunds_due -1', 'given back');
+
+CREATE FUNCTION pg_temp.seats_told(performance bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s %s', s, pg_temp.metric(format('ticket_seats{performance="%s",status="%s"}', performance, s))), ', ')
+	FROM unnest('{free,held,sold,blocked}'::text[]) AS s $$;
+SELECT ticket.queue_create('metrics seats') AS q2 \gset
+SELECT pg_temp.sale(price => 0, queue_id => :q2) AS p3 \gset
+UPDATE ticket.performance SET starts_at = now() + interval '1 day' WHERE performance_id = :p3;
+SELECT token AS t3 FROM ticket.ticket_enqueue(:q2, 'metrics') \gset
+SELECT is(pg_temp.seats_told(:p3), 'free 10, held 0, sold 0, blocked 0', 'a performance on sale');
+SELECT reservation_id AS r3 FROM ticket.seat_hold(:p3, '{1,2,3}', 'metrics', :'t3') \gset
+SELECT count(ticket.seat_block(:p3, '{10}')) AS n \gset
+SELECT is(pg_temp.seats_told(:p3), 'free 6, held 3, sold 0, blocked 1', 'its seats held and blocked');
+SELECT count(ticket.pay_reservation(:r3, 'metrics')) AS n \gset
+SELECT is(pg_temp.seats_told(:p3), 'free 6, held 0, sold 3, blocked 1', 'and sold');
+SELECT ok(ticket.metrics() !~ format('performance="%s"', :p), 'one without a waiting room is not told');
+SELECT count(ticket.performance_change(:p3, sale_opens_at => now() + interval '1 hour')) AS n \gset
+SELECT ok(ticket.metrics() !~ format('performance="%s"', :p3), 'nor one that is not on sale yet');
+SELECT count(pg_temp.sale(price => 0, queue_id => :q2)) AS n FROM generate_series(1, 60) \gset
+SELECT is((SELECT count(*) FROM regexp_matches(ticket.metrics(), 'ticket_seats\{performance="\d+",status="free"\}', 'g')), 50::bigint, 'at most fifty');
+
 SELECT ok(ticket.metrics() !~ 'metrics-', 'no user is in it');
 SELECT ok(ticket.metrics() ~ '\n# EOF\n$', 'it is whole');
 
