@@ -106,7 +106,7 @@ is($sold->{'ticket_calls_total{function="seat_hold"}'}, 2, 'two calls');
 is($sold->{'ticket_refusals_total{sqlstate="TK005",name="not_found"}'}, 1, 'one refusal');
 is($sold->{'ticket_events_total{type="reservation.held"}'}, 1, 'one event');
 is($sold->{'ticket_queue_active{queue="1"}'}, 1, 'one active');
-ok(!(grep { !/^\w+(\{(function|sqlstate|type|queue)="[\w.]+"(,name="\w+")?\})?$/ } keys %$sold), 'no other labels');
+ok(!(grep { !/^\w+(\{(function|sqlstate|type|queue|performance)="[\w.]+"(,(name|status)="\w+")?\})?$/ } keys %$sold), 'no other labels');
 
 # Another database counts for itself, also one with the same oid's successor.
 for my $round (1, 2)
@@ -117,6 +117,9 @@ for my $round (1, 2)
 	$node->safe_psql('other', "SELECT ticket.point_charge('a', 1)");
 	is(scraped('other', "other, $round")->{'ticket_events_total{type="points.charged"}'}, 1, 'now somebody has');
 	is(scraped('postgres', 'here')->{'ticket_events_total{type="points.charged"}'}, undef, 'not here');
+	$node->safe_psql('other', $_) for 'BEGIN; DROP EXTENSION ticket; ROLLBACK',
+		'BEGIN; SAVEPOINT a; DROP EXTENSION ticket; ROLLBACK TO a; COMMIT';
+	is(scraped('other', "other, not dropped")->{'ticket_events_total{type="points.charged"}'}, 1, 'an extension not dropped after all goes on');
 	$node->safe_psql('other', 'DROP EXTENSION ticket; CREATE EXTENSION ticket');
 	is(scraped('other', "other, made anew")->{'ticket_events_total{type="points.charged"}'}, undef, 'a new extension begins anew');
 	$node->safe_psql('postgres', 'DROP DATABASE other');
