@@ -232,6 +232,50 @@ SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :begun
 RESET ticket.clock_offset;
 SELECT is((SELECT sum(balance) FROM books), 0::numeric, 'the books balance');
 
+-- Parts of any size in any order, odd prices, any policy, points and provider:
+-- of each seat what the policy says is kept and all else goes back, whatever
+-- seats go together.
+CREATE FUNCTION pg_temp.in_parts(n int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	permille int := (ARRAY[0, 1, 333, 500, 667, 999, 1000])[1 + n % 7];
+	fixed bigint := (ARRAY[0, 1, 7, 1000000000000])[1 + n % 4];
+	p bigint := pg_temp.sale(price => (ARRAY[1, 3, 99, 1000, 999999999999])[1 + n % 5], max_seats => 20);
+	r bigint;
+	left_over int[];
+	part int[];
+	expected bigint := 0;
+	said bigint;
+BEGIN
+	PERFORM ticket.section_create(p, 'odd', 333 + n, 1, 6), ticket.section_create(p, 'free', 0, 1, 2);
+	PERFORM ticket.cancel_policy_set(p, '0', permille, fixed);
+	PERFORM ticket.point_charge('money-parts', 20 * 1000000000000);
+	SELECT array_agg(s ORDER BY random()) INTO left_over FROM generate_series(1, 18) AS s WHERE random() < 0.7;
+	r := (ticket.seat_hold(p, left_over, 'money-parts')).reservation_id;
+	IF n % 2 = 0 THEN
+		PERFORM ticket.pay_reservation(r, 'money-parts');
+	ELSE
+		PERFORM ticket.payment_confirm((ticket.payment_begin(r, 'money-parts', 'card')).payment_id, 'money-parts-' || n);
+	END IF;
+	WHILE cardinality(left_over) > 0 LOOP
+		part := left_over[1:1 + (random() * 4)::int];
+		left_over := left_over[cardinality(part) + 1:];
+		expected := expected + (SELECT sum(s.price - least(s.price, s.price * permille / 1000 + fixed))
+			FROM ticket.seats(p) s WHERE s.seat_id = ANY (part));
+		said := (ticket.reservation_cancel(r, 'money-parts', part)).refunded;
+		IF said <> expected THEN
+			RETURN format('%s: refunded %s, expected %s', n, said, expected);
+		END IF;
+	END LOOP;
+	-- What went back, was kept and was paid agree, also in the refunds and the books.
+	RETURN (SELECT format('%s: %s of %s refunded, %s kept', n, y.refunded, y.amount, y.kept) FROM ticket.payment y
+		WHERE y.reservation_id = r AND (y.refunded + y.kept <> y.amount OR y.refunded <> expected
+			OR (y.provider = 'card' AND expected <> (SELECT coalesce(sum(f.amount), 0) FROM ticket.refund f WHERE f.payment_id = y.payment_id))
+			OR y.kept <> (SELECT b.balance FROM ticket.books b WHERE b.account = 'sales:' || p)));
+END $$;
+SELECT setseed(0.5) \gset
+SET ticket.max_balance = 1e15;
+SELECT is((SELECT string_agg(pg_temp.in_parts(n), '; ') FROM generate_series(1, 40) AS n), NULL, 'refunds in parts lose nothing and make nothing');
+
 -- ---------- what cannot be undone ----------
 
 SELECT pg_temp.refused('UPDATE ticket.ledger SET amount = amount + 1', 'TK009', 'the ledger is not updated');
