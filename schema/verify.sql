@@ -30,7 +30,7 @@ DECLARE
 	-- What user_withdraw puts in the place of an id
 	pseudonym text := 'withdrawn-' || repeat('_', 32);
 BEGIN
-	PERFORM ticket.check_argument(grace >= '0', 'grace must not be negative');
+	PERFORM ticket.check_argument(grace BETWEEN '0' AND '1000 years', 'grace must be between 0 and 1000 years');
 	SELECT jsonb_object_agg(m.queue_id, m.changes) FILTER (WHERE m.in_flight = 0)
 	FROM ticket.queue_memory() m INTO before;
 	SELECT jsonb_object_agg(m.section_id, m.version) FILTER (WHERE m.in_flight = 0)

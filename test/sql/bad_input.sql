@@ -213,7 +213,7 @@ SELECT pg_temp.refused('SELECT ticket.event_payload($$x$$, NULL)', '22023');
 SELECT pg_temp.each_refused('outbox_fetch', 'SELECT * FROM ticket.outbox_fetch(%s)', '22023', 'NULL', '0', '-1', '100001');
 SELECT pg_temp.each_refused('run', 'CALL ticket.run(%s)', '22023', 'NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$);
 SELECT pg_temp.each_refused('run in a transaction', 'CALL ticket.run(%s)', '2D000', $$'1 s'$$);
-SELECT pg_temp.each_refused('verify', 'SELECT * FROM ticket.verify(%s)', '22023', 'NULL', $$'-1 s'$$);
+SELECT pg_temp.each_refused('verify', 'SELECT * FROM ticket.verify(%s)', '22023', 'NULL', $$'-1 s'$$, $$'1001 years'$$, $$'100000 years'$$);
 SELECT pg_temp.each_refused('grant_role, role', 'SELECT ticket.grant_role(%s, $$buyer$$)', 'TK005', $$''$$, $$'regress_ticket_nobody'$$);
 SELECT pg_temp.each_refused('grant_role, role', 'SELECT ticket.grant_role(%s, $$buyer$$)', '22023', 'NULL');
 SELECT pg_temp.each_refused('grant_role, part', 'SELECT ticket.grant_role(current_user, %s)', '22023', 'NULL', $$''$$, $$'owner'$$);
