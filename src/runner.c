@@ -2,11 +2,11 @@
  * runner.c
  *		The clock of a database: run() and tick().
  *
- * A round tidies holds, expires tickets, promotes; now and then what nobody
- *		took out of the outbox goes into the history.  run() does rounds and
- * sleeps on its latch until the next thing is due; commits that make something
- * due earlier wake it (pending.c).  Nothing depends on it but the speed with
- * which a sale moves on.
+ * A round tidies holds, expires tickets, promotes; now and then what nobody took
+ * out of the outbox goes into the history.  run() does rounds and sleeps on its
+ * latch until the next thing is due; commits that make something due earlier
+ * wake it (pending.c).  Nothing depends on it but the speed with which a sale
+ * moves on.
  */
 #include "postgres.h"
 
