@@ -12,7 +12,7 @@
  * not: with enable_seqscan off an index is all there is to go by; OFFSET 0 keeps
  * a lookup by key apart, so that it is done for each row of the page, which is
  * short, and never by joining whole tables.  JIT is off: to compile what reads a
- * page takes a hundred times as long as reading it.  test/t/040_lists.pl looks at
+ * page takes a hundred times as long as reading it.  test/t/040_plans.pl looks at
  * the plans, test/sql/plan.sql counts what is read.
  */
 

@@ -173,42 +173,23 @@ END $$;
 COMMENT ON FUNCTION ticket.seller_concerts(text, int, bigint) IS
 	'A seller''s own concerts, withdrawn or not, newest first; total: how many there are in all';
 
-CREATE FUNCTION ticket.seller_reservations(
-	seller_id text,
-	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, status text DEFAULT NULL,
-	user_id text DEFAULT NULL, "from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	"limit" int DEFAULT 50, after bigint DEFAULT NULL,
-	OUT reservation_id bigint, OUT number text, OUT status text, OUT user_id text, OUT concert_id bigint,
-	OUT concert text, OUT performance_id bigint, OUT starts_at timestamptz, OUT seats jsonb, OUT amount bigint,
-	OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz, OUT payment_id bigint,
-	OUT provider text, OUT paid_at timestamptz, OUT refunded bigint
-) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
-	AS 'MODULE_PATHNAME', 'ticket_seller_reservations';
-COMMENT ON FUNCTION ticket.seller_reservations(text, bigint, bigint, text, text, timestamptz, timestamptz, int, bigint) IS
-	'What operator_reservations shows, of the seller''s own concerts';
-
-CREATE FUNCTION ticket.seller_payments(
-	seller_id text,
-	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, status text DEFAULT NULL,
-	user_id text DEFAULT NULL, "from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	"limit" int DEFAULT 50, after bigint DEFAULT NULL,
-	OUT payment_id bigint, OUT reservation_id bigint, OUT number text, OUT user_id text, OUT concert_id bigint,
-	OUT performance_id bigint, OUT provider text, OUT provider_ref text, OUT status text, OUT amount bigint,
-	OUT refunded bigint, OUT kept bigint, OUT begun_at timestamptz, OUT paid_at timestamptz, OUT refunded_at timestamptz
-) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
-	AS 'MODULE_PATHNAME', 'ticket_seller_payments';
-COMMENT ON FUNCTION ticket.seller_payments(text, bigint, bigint, text, text, timestamptz, timestamptz, int, bigint) IS
-	'What operator_payments shows, of the seller''s own concerts';
-
-CREATE FUNCTION ticket.seller_totals(
-	seller_id text,
-	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, user_id text DEFAULT NULL,
-	"from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	OUT status text, OUT reservations bigint, OUT seats bigint, OUT amount bigint, OUT paid bigint, OUT refunded bigint
-) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
-	AS 'MODULE_PATHNAME', 'ticket_seller_totals';
-COMMENT ON FUNCTION ticket.seller_totals(text, bigint, bigint, text, timestamptz, timestamptz) IS
-	'What operator_totals shows, of the seller''s own concerts, all or some';
+/* The same lists with the seller before their arguments, so that they stay the same. */
+DO $do$
+DECLARE
+	item record;
+BEGIN
+	FOR item IN
+		SELECT w.name, pg_get_function_arguments(p.oid) AS arguments
+		FROM (VALUES ('reservations'), ('payments'), ('totals')) AS w(name)
+			JOIN pg_catalog.pg_proc p ON p.proname = 'operator_' || w.name AND p.pronamespace = 'ticket'::regnamespace
+	LOOP
+		EXECUTE format('CREATE FUNCTION ticket.seller_%1$s(seller_id text, %2$s) RETURNS SETOF record LANGUAGE c STABLE
+				SET search_path = pg_catalog, pg_temp AS %3$L, %4$L',
+			item.name, item.arguments, 'MODULE_PATHNAME', 'ticket_seller_' || item.name);
+		EXECUTE format('COMMENT ON FUNCTION ticket.seller_%s IS %L', item.name,
+			format('What operator_%s shows, of the seller''s own concerts', item.name));
+	END LOOP;
+END $do$;
 
 SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{operator_reservations,operator_payments,operator_totals}');
 SELECT ticket.permit('{seller}', 'EXECUTE', '{seller_concerts,seller_reservations,seller_payments,seller_totals}');

@@ -42,7 +42,7 @@ static SavedPlan find_refund = {
 
 static SavedPlan write_refund_done = {
 	"WITH d AS (UPDATE ticket.refund SET status = 'done', done_at = $2, provider_ref = $3"
-	" WHERE refund_id" EQ "$1 AND status" EQ "'due' RETURNING *),"
+	" WHERE refund_id" EQ "$1 AND done_at IS NULL RETURNING *),"
 	" p AS (UPDATE ticket.payment AS payment SET status = CASE"
 	" WHEN payment.status" EQ "'refund_due' AND NOT EXISTS (SELECT FROM ticket.refund AS o"
 	" WHERE o.payment_id" EQ "payment.payment_id AND o.status" EQ "'due' AND o.refund_id" NE "$1)"
