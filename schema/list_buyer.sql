@@ -159,7 +159,7 @@ BEGIN
 	RETURN QUERY
 	SELECT p.performance_id, p.starts_at, c.concert_id, c.name, c.artist, v.name, c.image, c.owner
 	FROM (SELECT * FROM ticket.performance p
-			WHERE (p.starts_at, p.performance_id) > (start, behind) AND p.starts_at < until AND p.status = 'scheduled'
+			WHERE (p.starts_at, p.performance_id) > (start, behind) AND p.starts_at < coalesce(until, 'infinity') AND p.status = 'scheduled'
 			ORDER BY p.starts_at, p.performance_id LIMIT n) p,
 		LATERAL (SELECT * FROM ticket.concert c WHERE c.concert_id = p.concert_id OFFSET 0) c,
 		LATERAL (SELECT * FROM ticket.venue v WHERE v.venue_id = p.venue_id OFFSET 0) v

@@ -182,6 +182,7 @@ SELECT pg_temp.refused(call, 'TK005', call || ': a place that is not there') FRO
 	'concerts_by_date(after => -1)', 'performances(1, after => -1)']) AS call) c;
 SELECT is((SELECT count(*) FROM ticket.concert_search('list', 1000, -9223372036854775808)), 0::bigint, 'after: below everything');
 SELECT is((SELECT count(*) FROM ticket.concerts_by_date('-infinity', 'infinity', 1)), 1::bigint, 'an infinite time is one');
+SELECT is((SELECT count(*) FROM ticket.concerts_by_date(NULL, NULL, 1)), 1::bigint, 'no time is no bound');
 SELECT is((SELECT count(*) FROM ticket.operator_reservations(concert_id => -1)), 0::bigint, 'what is not there has nothing');
 
 SELECT is((SELECT string_agg(invariant, ', ') FROM ticket.verify() WHERE NOT ok), NULL, 'every invariant holds');
