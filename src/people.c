@@ -241,8 +241,14 @@ static SavedPlan rename_plan[] = {
 	 " WHERE user_id" EQ "$1",
 	 RENAME_TYPES},
 	{"UPDATE ticket.account SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
-	{"UPDATE ticket.payment AS p SET user_id = $2, idempotency_key = NULL FROM ticket.reservation AS r"
-	 " WHERE r.user_id" EQ "$2 AND p.reservation_id" EQ "r.reservation_id AND p.user_id" EQ "$1",
+	/* Those that paid and those that did not have an index each; an array keeps it at that. */
+	{"UPDATE ticket.payment SET user_id = $2, idempotency_key = NULL WHERE user_id" EQ "$1"
+	 " AND payment_id" EQ "ANY (ARRAY(SELECT m.payment_id FROM ticket.reservation AS r, LATERAL ("
+	 "SELECT c.payment_id FROM ticket.payment AS c"
+	 " WHERE c.reservation_id" EQ "r.reservation_id AND c.paid_at IS NOT NULL"
+	 " UNION ALL SELECT u.payment_id FROM ticket.payment AS u"
+	 " WHERE u.reservation_id" EQ "r.reservation_id AND u.paid_at IS NULL OFFSET 0) AS m"
+	 " WHERE r.user_id" EQ "$2))",
 	 RENAME_TYPES},
 	{"UPDATE ticket.ledger SET user_id = $2, idempotency_key = NULL,"
 	 " debit = CASE WHEN debit" EQ "pg_catalog.concat('user:', $1)"

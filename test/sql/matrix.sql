@@ -253,6 +253,7 @@ FROM relation r ORDER BY r.relname;
 
 RESET ticket.user_claim;
 SELECT is((SELECT format('%s %s', status, amount) FROM ticket.reservation WHERE reservation_id = :hold), 'held 18', 'nothing of it has stayed');
+SELECT count(ticket.payment_fail(:pending, 'done')) AS n, count(ticket.refund_confirm(:refund, 'matrix')) AS n2 \gset
 DO $$
 DECLARE
 	p record;

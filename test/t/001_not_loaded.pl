@@ -36,7 +36,7 @@ my %needs_nothing = map { $_ => 1 } qw(check_argument check_found error_code_lis
   grant_role raise_error schedule_jobs unschedule_jobs event_time event_payload event_history
   check_attributes check_limit check_owner name_grams plan_seats plan_size
   reservation_status sales_query search_grams
-  concert_search concerts_by_date concerts_by_seller performances);
+  concerts concert_search concerts_by_date concerts_by_seller performances performance_time);
 
 my $node = sale_node('main', libraries => '');
 $node->start;
