@@ -313,6 +313,19 @@ ROLLBACK;
 SELECT is((SELECT status FROM payment_confirm(:again_payment, 'again-1')), 'captured', 'else it is');
 RESET ticket.clock_offset;
 
+-- ---------- a price that has changed meanwhile ----------
+
+SELECT pg_temp.sale(price => 5) AS again_p \gset
+SELECT reservation_id AS again FROM seat_hold(:again_p, '{2,3}', 'pay-agreed') \gset
+SELECT payment_id AS again_payment FROM payment_begin(:again, 'pay-agreed', 'card') \gset
+SELECT section_change(section_id, price => 7) AS changed FROM section WHERE performance_id = :again_p \gset
+SET ticket.clock_offset = '1h';
+SELECT count(seat_hold_expire()) AS n \gset
+SELECT reservation_id AS anew FROM payment_confirm(:again_payment, 'again-2') \gset
+SELECT is((SELECT format('%s %s %s %s', status, reservation_id <> :again, prices, amount) FROM reservation WHERE reservation_id = :anew),
+	'paid t {5,5} 10', 'what is held anew costs what was agreed');
+RESET ticket.clock_offset;
+
 -- ---------- what may not follow what ----------
 
 SELECT is((SELECT string_agg(format('%s>%s', o.status, n.status), ' ' ORDER BY o.n, n.n)
