@@ -2,9 +2,10 @@
  * seatmap_test.c
  *		The map of a section (src/seatmap.c) between writers and readers that
  *		take their steps in any order, against a table of which every reader has
- *		a snapshot.  The steps are those of map.c and hall.c: a writer marks,
- *		becomes visible, takes its marks back; a reader takes a version, a
- *		snapshot, a copy, reads what is missing from the snapshot, publishes.
+ *		a snapshot.  The steps are those of map_follow.c, hall.c and glance.c: a
+ *		writer marks, becomes visible, takes its marks back; a reader takes a
+ *		version, a snapshot, a copy, reads what is missing from the snapshot,
+ *		publishes.
  *		One who comes too late looks at a seat, reads its row, tells the map.
  *
  * One run of each test per seed.
