@@ -237,7 +237,7 @@ take_place(TicketView *view, TimestampTz now)
 	bool ok = false;
 
 	pending_reserve(1);
-	view->token.secret = token_new_secret();
+	view->token.secret = random_62();
 	queue = queue_acquire(view->token.queue_id, LW_EXCLUSIVE);
 	if (queue == NULL)
 		no_such_queue(view->token.queue_id);

@@ -23,6 +23,7 @@
 #include "port/pg_bswap.h"
 #include "relation.h"
 #include "ticket.h"
+#include "token.h"
 #include "trace.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -58,11 +59,8 @@ id_encode(uint64 stamp)
 	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 	uint64 half[2];
 
-	if (!pg_strong_random(&half[1], sizeof(half[1])))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	half[0] = pg_hton64(((stamp >> 12) << 16) | (UINT64CONST(7) << 12) | (stamp & 0xFFF));
-	half[1] = pg_hton64((half[1] & ((UINT64CONST(1) << 62) - 1)) | (UINT64CONST(2) << 62));
+	half[1] = pg_hton64(random_62() | (UINT64CONST(2) << 62));
 	memcpy(uuid->data, half, sizeof(half));
 	return uuid;
 }

@@ -16,9 +16,9 @@
 #define VERSION UINT64CONST(8)
 #define VARIANT UINT64CONST(2)
 
-/* 62 random bits from the operating system's strong generator. */
+/* 62 random bits from the operating system's strong generator, which is asked for many at once. */
 uint64
-token_new_secret(void)
+random_62(void)
 {
 	static uint64 pool[32];
 	static int left = 0;
@@ -28,7 +28,7 @@ token_new_secret(void)
 		if (!pg_strong_random(pool, sizeof(pool)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate a random token")));
+					 errmsg("could not generate a random number")));
 		left = lengthof(pool);
 	}
 	return pool[--left] & SECRET_MASK;

@@ -20,7 +20,7 @@ typedef struct Token
 	uint64 secret;
 } Token;
 
-extern uint64 token_new_secret(void);
+extern uint64 random_62(void);
 extern pg_uuid_t *token_encode(const Token *token);
 extern bool token_decode(const pg_uuid_t *uuid, Token *token);
 extern bool token_secret_equal(uint64 a, uint64 b);
