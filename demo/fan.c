@@ -32,7 +32,7 @@ const char *const call_names[NCALLS] = {
 	[CALL_STATUS] = "ticket_status",
 	[CALL_LEAVE] = "ticket_leave",
 	[CALL_SECTIONS] = "sections",
-	[CALL_SEATS] = "seats",
+	[CALL_MAP] = "seat_map",
 	[CALL_HOLD] = "seat_hold",
 	[CALL_RELEASE] = "seat_release",
 	[CALL_PAY] = "pay_reservation",
@@ -46,8 +46,7 @@ const char *const call_sql[NCALLS] = {
 					" FROM ticket.ticket_status($1::uuid)",
 	[CALL_LEAVE] = "SELECT ticket.ticket_leave($1::uuid)",
 	[CALL_SECTIONS] = "SELECT section_id, available FROM ticket.sections($1::bigint)",
-	[CALL_SEATS] = "SELECT seat_id, \"row\" FROM ticket.seats($1::bigint, $2)"
-				   " WHERE status = 'free' ORDER BY seat_id",
+	[CALL_MAP] = "SELECT first_seat_id, map FROM ticket.seat_map($1::bigint, $2)",
 	[CALL_HOLD] = "SELECT reservation_id, amount"
 				  " FROM ticket.seat_hold($1::bigint, $2::int[], $3::text, $4::uuid)",
 	[CALL_RELEASE] = "SELECT ticket.seat_release($1::bigint, $2::text)",
@@ -170,7 +169,7 @@ fans_sold_out(int64_t now)
 			finish(fan, OUT_SOLD_OUT);
 		else if (fan->next == CALL_STATUS)
 			leave(fan, OUT_SOLD_OUT, now + think(0, FAREWELL));
-		else if (fan->next == CALL_SECTIONS || fan->next == CALL_SEATS || fan->next == CALL_HOLD)
+		else if (fan->next == CALL_SECTIONS || fan->next == CALL_MAP || fan->next == CALL_HOLD)
 			leave(fan, OUT_EMPTY_HANDED, now + think(0, FAREWELL));
 	}
 }
@@ -225,7 +224,7 @@ fan_arguments(const Fan *fan, char args[MAX_ARGS][ARG_SIZE])
 		case CALL_SECTIONS:
 			put(args[0], "%lld", (long long) options.performance_id);
 			return 1;
-		case CALL_SEATS:
+		case CALL_MAP:
 			put(args[0], "%lld", (long long) options.performance_id);
 			put(args[1], "%d", fan->section);
 			return 2;
@@ -322,7 +321,7 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 		if (best && number_at(res, i, 1) >= fan->want)
 		{
 			fan->section = (int) number_at(res, i, 0);
-			go(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
+			go(fan, CALL_MAP, now + think(200 * MSEC, 800 * MSEC));
 			return;
 		}
 	}
@@ -342,51 +341,76 @@ choose_section(Fan *fan, const PGresult *res, int64_t now)
 			break;
 		}
 	}
-	go(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
+	go(fan, CALL_MAP, now + think(200 * MSEC, 800 * MSEC));
 }
 
-/* Are the rows [first, first + count) seats side by side? */
-static bool
-side_by_side(const PGresult *res, int first, int count)
+typedef struct FreeSeat
 {
-	int last = first + count - 1;
+	int seat;
+	int row;
+} FreeSeat;
 
+/* The free seats of the section that was drawn, in order; how many. */
+static int
+free_seats(const PGresult *res, FreeSeat *seats)
+{
+	int seat = (int) number_at(res, 0, 0);
+	int row = 1;
+	int n = 0;
+
+	for (const char *c = PQgetvalue(res, 0, 1); *c; c++)
+	{
+		if (*c == '\n')
+			row++;
+		else if (*c != ' ') /* a gap has no number */
+		{
+			if (*c == '.')
+				seats[n++] = (FreeSeat){seat, row};
+			seat++;
+		}
+	}
+	return n;
+}
+
+/* Are `count` of them from the first one side by side? */
+static bool
+side_by_side(const FreeSeat *seats, int count)
+{
 	/* seats are numbered along the rows, and come in that order */
-	return last < PQntuples(res) &&
-		   number_at(res, last, 0) - number_at(res, first, 0) == count - 1 &&
-		   strcmp(PQgetvalue(res, first, 1), PQgetvalue(res, last, 1)) == 0;
+	return seats[count - 1].seat - seats[0].seat == count - 1 &&
+		   seats[count - 1].row == seats[0].row;
 }
 
 /* As near the front as a few random steps make it; adjacent if possible. */
 static void
 choose_seats(Fan *fan, const PGresult *res, int64_t now)
 {
-	int rows = PQntuples(res);
-	int want = fan->want < rows ? fan->want : rows;
+	FreeSeat *seats = malloc((size_t) PQgetlength(res, 0, 1) * sizeof(FreeSeat) + 1);
+	int n = seats ? free_seats(res, seats) : 0;
+	int want = fan->want < n ? fan->want : n;
 	double far = random_fraction();
-	int first;
+	int first = (int) (far * far * (n - want + 1));
 
-	if (rows == 0)
+	if (seats == NULL)
+		die("no memory for a map");
+	for (int i = 0; i < n; i++)
 	{
-		look_again(fan, CALL_SECTIONS, now + think(300 * MSEC, 1 * SEC));
-		return;
-	}
+		int at = (first + i) % n;
 
-	first = (int) (far * far * (rows - want + 1));
-	for (int i = 0; i < rows; i++)
-	{
-		int at = (first + i) % rows;
-
-		if (side_by_side(res, at, want))
+		if (at + want <= n && side_by_side(&seats[at], want))
 		{
 			first = at;
 			break;
 		}
 	}
 	for (int i = 0; i < want; i++)
-		fan->seats[i] = (int) number_at(res, first + i, 0);
+		fan->seats[i] = seats[first + i].seat;
 	fan->nseats = (uint8_t) want;
-	go(fan, CALL_HOLD, now + think(300 * MSEC, 1500 * MSEC));
+	free(seats);
+	if (n == 0)
+		look_again(fan, CALL_SECTIONS, now + think(300 * MSEC, 1 * SEC));
+	else
+		go(fan, CALL_HOLD, now + think(300 * MSEC, 1500 * MSEC));
 }
 
 static void
@@ -469,7 +493,7 @@ refused(Fan *fan, const char *sqlstate, int64_t now)
 		finish(fan, OUT_BOUGHT);
 	}
 	else if (strcmp(sqlstate, "TK006") == 0)
-		look_again(fan, CALL_SEATS, now + think(200 * MSEC, 800 * MSEC));
+		look_again(fan, CALL_MAP, now + think(200 * MSEC, 800 * MSEC));
 	else if (strcmp(sqlstate, "TK007") == 0)
 		look_again(fan, CALL_SECTIONS, now + think(200 * MSEC, 800 * MSEC));
 	else if (strcmp(sqlstate, "TK010") == 0)
@@ -496,7 +520,7 @@ fan_answered(Fan *fan, const PGresult *res, int64_t now)
 		refused(fan, sqlstate ? sqlstate : "", now);
 		return;
 	}
-	if (PQntuples(res) == 0 && call != CALL_SECTIONS && call != CALL_SEATS)
+	if (PQntuples(res) == 0 && call != CALL_SECTIONS)
 		die("%s answered with no row", call_names[call]);
 
 	switch (call)
@@ -511,7 +535,7 @@ fan_answered(Fan *fan, const PGresult *res, int64_t now)
 		case CALL_SECTIONS:
 			choose_section(fan, res, now);
 			break;
-		case CALL_SEATS:
+		case CALL_MAP:
 			choose_seats(fan, res, now);
 			break;
 		case CALL_HOLD:
