@@ -84,14 +84,22 @@ snapshot_is_old(void)
 
 /* What is sent for it: its own SQLSTATE, or the one that stands for the HTTP status. */
 static int
-sent_sqlstate(const ErrorCode *e, bool http)
+sent_sqlstate(const ErrorCode *e)
 {
 	char state[6];
 
-	if (!http)
+	if (!ticket_http_errors)
 		return error_sqlstate(e->sqlstate);
 	snprintf(state, sizeof(state), "PT%03d", e->http_status);
 	return error_sqlstate(state);
+}
+
+static bool
+sent_as(const ErrorCode *e, const char *sqlstate)
+{
+	if (strncmp(sqlstate, "PT", 2) == 0)
+		return atoi(sqlstate + 2) == e->http_status;
+	return strcmp(sqlstate, e->sqlstate) == 0;
 }
 
 /*
@@ -101,15 +109,18 @@ sent_sqlstate(const ErrorCode *e, bool http)
 bool
 error_is_refusal(const ErrorData *edata)
 {
+	const char *sqlstate;
+
 	if (edata->elevel != ERROR || edata->funcname == NULL ||
 		strcmp(edata->funcname, "ticket_error") != 0)
 		return false;
+	sqlstate = unpack_sql_state(edata->sqlerrcode);
 	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
 	{
 		const ErrorCode *e = &error_code[i];
 
 		if (i != ERROR_BAD_ARGUMENT && i != ERROR_IDENTITY_MISMATCH && e->http_status < 500 &&
-			edata->sqlerrcode == sent_sqlstate(e, ticket_http_errors))
+			sent_as(e, sqlstate))
 			return true;
 	}
 	return false;
@@ -144,7 +155,7 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 		detail = detail ? psprintf("%s: %s", e->name, detail) : e->name;
 
 	ereport(ERROR,
-			(errcode(sent_sqlstate(e, ticket_http_errors)),
+			(errcode(sent_sqlstate(e)),
 			 errmsg_internal("%s", message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
