@@ -251,7 +251,7 @@ $node->psql('postgres', q(SET ticket.trace_id = 'click:8'; SELECT 1 / 0));
 $node->psql('postgres', q(SET request.headers = '{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'; DO $$BEGIN RAISE LOG 'hello'; END$$));
 $node->psql('postgres', q(SELECT 1 / 0 AS untraced));
 # refusals without a trace are kept from it, unless one wants them
-for my $setting ('DEFAULT', q('none'), q('all'))
+for my $setting ('DEFAULT', 'none', 'all')
 {
 	# ALL is a word of SQL
 	my $value = $setting eq 'DEFAULT' ? $setting : "'$setting'";
@@ -261,8 +261,8 @@ for my $setting ('DEFAULT', q('none'), q('all'))
 		SELECT ticket.seat_hold(1, '{1003}', 'traced')));
 	$node->psql('postgres', 'SELECT ticket.seat_hold(NULL, NULL, NULL) AS mistake');
 	my $seen = slurp_file($node->logfile, $log);
-	is(scalar(() = $seen =~ /no seat 100[12]\n/g), $setting eq q('all') ? 2 : 0, "log_refusals $setting: refusals");
-	is(scalar(() = $seen =~ /no seat 1003\n/g), $setting eq q('all') ? 2 : 1, '... with a trace');
+	is(scalar(() = $seen =~ /no seat 100[12]\n/g), $setting eq 'all' ? 2 : 0, "log_refusals $setting: refusals");
+	is(scalar(() = $seen =~ /no seat 1003\n/g), {DEFAULT => 1, none => 1, all => 2}->{$setting}, '... with a trace');
 	like($seen, qr/STATEMENT:  SELECT ticket\.seat_hold\(NULL, NULL, NULL\) AS mistake/, '... mistakes are always there');
 }
 $log = slurp_file($node->logfile, $log);
