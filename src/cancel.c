@@ -34,14 +34,18 @@ static SavedPlan lock_reservation = {
 	{INT8OID, TEXTOID},
 };
 
-/* The step that holds now, and whether there is any; a cancelled date has none. */
+/*
+ * The step that holds now, and whether there is any; a cancelled date has none.
+ * In UTC a day has 24 hours: the session's TimeZone decides nothing about money.
+ */
 static SavedPlan read_policy = {
 	"SELECT coalesce(c.kept_permille, 0), coalesce(c.kept_fixed, 0), p.starts_at,"
 	" (p.status" EQ "'cancelled') OR"
-	" (p.starts_at" MINUS "coalesce(c.before, '0'::pg_catalog.interval)" GT "$2)"
-	" FROM ticket.performance AS p LEFT JOIN LATERAL (SELECT * FROM ticket.cancel_policy AS c"
+	" (u.starts_at" MINUS "coalesce(c.before, '0'::pg_catalog.interval)" GT "u.now)"
+	" FROM ticket.performance AS p, LATERAL (SELECT pg_catalog.timezone('UTC', p.starts_at) AS starts_at,"
+	" pg_catalog.timezone('UTC', $2) AS now) AS u LEFT JOIN LATERAL (SELECT * FROM ticket.cancel_policy AS c"
 	" WHERE c.performance_id" EQ "p.performance_id AND p.status" NE "'cancelled'"
-	" ORDER BY (p.starts_at" MINUS "c.before" GT "$2) DESC, c.before DESC LIMIT 1) AS c ON true"
+	" ORDER BY (u.starts_at" MINUS "c.before" GT "u.now) DESC, c.before DESC LIMIT 1) AS c ON true"
 	" WHERE p.performance_id" EQ "$1",
 	2,
 	{INT8OID, TIMESTAMPTZOID},

@@ -144,9 +144,12 @@ static SavedPlan find_live_entry = {
 
 static SavedPlan queue_exists = {"SELECT 1 FROM ticket.queue WHERE queue_id" EQ "$1", 1, {INT8OID}};
 
-/* Writes the end of a live ticket's row: 1, of an active one's: 2; 0: it is none. */
+/*
+ * Writes the end of a live ticket's row: 1, of an active one's: 2; 0: it is none,
+ * or it was to end only while it waits and has just been let in.
+ */
 static int
-end_row(const Token *token, const char *status, TimestampTz now)
+end_row(const Token *token, const char *status, TimestampTz now, bool if_waiting)
 {
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum(status),
@@ -182,6 +185,8 @@ end_row(const Token *token, const char *status, TimestampTz now)
 		{
 			(void) row_get(&scan, row, COL_ENTRY_ENDED_AT, &live);
 			(void) row_get(&scan, row, COL_ENTRY_ADMITTED_AT, &never_admitted);
+			if (if_waiting && !never_admitted)
+				live = false;
 			if (live && row_update(&entry_row, row, values, nulls, replace, true))
 				result = never_admitted ? 1 : 2;
 			else
@@ -193,9 +198,9 @@ end_row(const Token *token, const char *status, TimestampTz now)
 }
 
 static bool
-end_ticket(const Token *token, const char *status, TimestampTz now)
+end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting)
 {
-	int ended = end_row(token, status, now);
+	int ended = end_row(token, status, now, if_waiting);
 	Queue *queue;
 
 	if (ended == 0)
@@ -310,7 +315,8 @@ find_ticket(TicketView *view, text *user, bool *active)
 /*
  * Answers with the ticket the user has, if he keeps it; ends one that cannot
  * be kept (an active one past its time; a waiting one of a queue where
- * entering again means the end of the line) and answers false.
+ * entering again means the end of the line) and answers false, as it does when
+ * the ticket is no longer what it was.
  */
 static bool
 keep_ticket(TicketView *view, bool active, TimestampTz now)
@@ -325,7 +331,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 		view_active(view, view->expires_at, now);
 		if (view->live)
 			return true;
-		view->ended_active = end_ticket(&view->token, "expired", now);
+		view->ended_active = end_ticket(&view->token, "expired", now, false);
 		return false;
 	}
 	queue = queue_acquire(view->token.queue_id, LW_SHARED);
@@ -339,7 +345,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 	queue_release(queue);
 	if (!back)
 		return true;
-	end_ticket(&view->token, "left", now);
+	end_ticket(&view->token, "left", now, true);
 	return false;
 }
 
@@ -547,7 +553,7 @@ ticket_leave(PG_FUNCTION_ARGS)
 		token_invalid();
 	queues_ready();
 	owner_begin(&owner);
-	left = end_ticket(&token, "left", clock_now());
+	left = end_ticket(&token, "left", clock_now(), false);
 	if (!left)
 	{
 		Datum args[3] = {Int64GetDatum(token.queue_id), Int64GetDatum(token.place),

@@ -4,9 +4,9 @@
  *
  * Most of those who come too late are told from shared memory (glance.c).  A
  * call then makes the user's own calls one after another, and looks before it
- * locks: seats that are taken are seen by one index lookup each.  Then it tries the seats' locks in
- * ascending order, never waiting, and writes with one statement that checks
- * again that every seat is free.
+ * locks: seats that are taken are seen by one index lookup each.  Then it tries
+ * the seats' locks in ascending order, never waiting, and writes row by row,
+ * each seat only if it still is free.
  */
 #include "postgres.h"
 

@@ -212,6 +212,23 @@ SELECT is((SELECT format('%s %s %s %s', status, amount, refunded, kept) FROM pay
 	'what was kept stays');
 SELECT is((SELECT balance FROM books WHERE account = 'sales:' || :p), 117::numeric, 'in the sales of the performance');
 SELECT is((SELECT count(*) FROM seats(:p) WHERE status = 'free'), 10::bigint, 'the seats are all free');
+-- A day is 24 hours, whatever the session's clocks do in spring: half an hour
+-- after the end of a step it is over, an hour of local time lost or not.
+SELECT (d + interval '12 hours') AT TIME ZONE 'Europe/Berlin' AS spring
+	FROM generate_series(date_trunc('day', now()::timestamp) + interval '30 days', now()::timestamp + interval '430 days', '1 day') d
+	WHERE (d + interval '1 day') AT TIME ZONE 'Europe/Berlin' - d AT TIME ZONE 'Europe/Berlin' = '23 hours' \gset
+SELECT pg_temp.sale(price => 99) AS spring_p \gset
+SELECT performance_move(:spring_p, :'spring'), cancel_policy_set(:spring_p, '1 day') \gset
+SELECT point_charge('money-s', 1000) AS balance \gset
+SELECT reservation_id AS r FROM seat_hold(:spring_p, '{1}', 'money-s') \gset
+SELECT payment_id AS payment FROM pay_reservation(:r, 'money-s') \gset
+SELECT set_config('ticket.clock_offset', round(1000 * extract(epoch FROM :'spring'::timestamptz - interval '23.5 hours' - now()))::text, false) AS clock \gset
+SET timezone = 'Europe/Berlin';
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :r, 'money-s'), 'TK019', 'too late in Berlin');
+SET timezone = 'UTC';
+SELECT pg_temp.refused(format('SELECT ticket.reservation_cancel(%s, %L)', :r, 'money-s'), 'TK019', 'too late in UTC');
+RESET timezone;
+RESET ticket.clock_offset;
 SELECT cancel_policy_set(:p, '0', 1000, 1000) \gset
 SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'money-p') \gset
 SELECT count(pay_reservation(:r, 'money-p')) AS n \gset
