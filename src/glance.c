@@ -6,9 +6,10 @@
  * costs is what the rush costs.  Whoever is refused after a look at the table
  * leaves in the seat map what was seen there; who comes next is told from it,
  * without a lock that another could wait for and without a look at a table.
- * What the map knows of a seat is what is committed at that moment (map_follow.c), so
- * the answer is the one that the table would have given.  Only refusals come
- * from here: whether a seat is to be had is decided by its row.
+ * What the map knows of a seat is what is committed at that moment
+ * (map_follow.c), so the answer is the one that the table would have given.
+ * Only refusals come from here: whether a seat is to be had is decided by its
+ * row.
  */
 #include "postgres.h"
 
