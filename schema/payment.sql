@@ -82,7 +82,7 @@ CREATE TABLE ticket.refund (
 	provider_ref	text CONSTRAINT refund_provider_ref CHECK (length(provider_ref) BETWEEN 1 AND 255),
 	CONSTRAINT refund_done CHECK ((status = 'done') = (done_at IS NOT NULL) AND (status = 'done') = (provider_ref IS NOT NULL))
 );
-CREATE INDEX refund_due ON ticket.refund (payment_id) WHERE status = 'due';
+CREATE INDEX refund_payment ON ticket.refund (payment_id);
 CREATE INDEX refund_waiting ON ticket.refund (created_at) WHERE status = 'due';
 CREATE UNIQUE INDEX refund_reference ON ticket.refund (provider, provider_ref) WHERE provider_ref IS NOT NULL;
 COMMENT ON TABLE ticket.refund IS 'What payment providers must give back: one row for each time something was cancelled or came too late';

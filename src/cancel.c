@@ -80,7 +80,7 @@ static SavedPlan write_cancel = {
 	" WHEN $2 IS NOT NULL THEN payment.status"
 	" WHEN payment.provider" EQ "'points' THEN 'refunded'"
 	" WHEN $5" GT "$6 OR EXISTS (SELECT FROM ticket.refund AS d"
-	" WHERE d.payment_id" EQ "payment.payment_id AND d.status" EQ "'due') THEN 'refund_due'"
+	" WHERE d.payment_id" EQ "payment.payment_id AND " STILL_DUE("d") ") THEN 'refund_due'"
 	" ELSE 'refunded' END"
 	" FROM r WHERE payment.reservation_id" EQ "r.reservation_id AND payment.paid_at IS NOT NULL"
 	" RETURNING payment.*),"

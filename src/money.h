@@ -31,6 +31,12 @@ extern void ticket_finished(int64 queue_id, int64 place);
 
 /* clang-format off */
 
+/*
+ * Of the refunds of one payment: it is due.  Not said as the index
+ * refund_waiting says it: see STILL_HELD.
+ */
+#define STILL_DUE(refund) refund ".done_at IS NULL"
+
 /* An event about refund d of payment p. */
 #define REFUND_EVENT(type, more) \
 	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \

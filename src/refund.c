@@ -40,21 +40,24 @@ static SavedPlan find_refund = {
 	{INT8OID, TEXTOID},
 };
 
+/* clang-format off */
 static SavedPlan write_refund_done = {
 	"WITH d AS (UPDATE ticket.refund SET status = 'done', done_at = $2, provider_ref = $3"
 	" WHERE refund_id" EQ "$1 AND done_at IS NULL RETURNING *),"
 	" p AS (UPDATE ticket.payment AS payment SET status = CASE"
 	" WHEN payment.status" EQ "'refund_due' AND NOT EXISTS (SELECT FROM ticket.refund AS o"
-	" WHERE o.payment_id" EQ "payment.payment_id AND o.status" EQ "'due' AND o.refund_id" NE "$1)"
+	" WHERE o.payment_id" EQ "payment.payment_id AND " STILL_DUE("o") " AND o.refund_id" NE "$1)"
 	" THEN 'refunded' ELSE payment.status END FROM d WHERE payment.payment_id" EQ "d.payment_id"
 	" RETURNING payment.*),"
 	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, payment_id, created_at)"
 	" SELECT p.user_id, 'settlement', 'refund:'" CONCAT "p.provider, 'provider:'" CONCAT
-	"p.provider, d.amount, p.payment_id, $2 FROM p, d)," REFUND_EVENT(
-		"'payment.refunded'", ", 'refund_ref', d.provider_ref") " SELECT 1 FROM p",
+	"p.provider, d.amount, p.payment_id, $2 FROM p, d),"
+	REFUND_EVENT("'payment.refunded'", ", 'refund_ref', d.provider_ref")
+	" SELECT 1 FROM p",
 	3,
 	{INT8OID, TIMESTAMPTZOID, TEXTOID},
 };
+/* clang-format on */
 
 /*
  * refund_confirm(refund_id bigint, provider_ref text)
