@@ -12,9 +12,9 @@ use PostgreSQL::Test::Utils;
 use Sale;
 use Test::More;
 
-# Nobody else writes WAL, or writes it out.
+# Nobody else writes WAL, or writes it out: the WAL writer is not woken before there is a lot.
 my $node = sale_node('main', conf => "wal_level = minimal\nmax_wal_senders = 0\nautovacuum = off\n"
-	  . "wal_writer_delay = 10s\nwal_writer_flush_after = 0\ncheckpoint_timeout = 1d\nbgwriter_delay = 10s");
+	  . "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB\ncheckpoint_timeout = 1d\nbgwriter_delay = 10s");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ticket');
 sale_open($node, 'postgres', queue => 0, rows => 2, hold => '5 minutes');
