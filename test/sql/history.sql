@@ -116,6 +116,7 @@ UPDATE outbox SET id = '017f22e2-79b0-7cc3-98c4-dc0c0c07398f' WHERE type = 'rese
 SELECT count(tick()) AS n \gset
 SELECT is(pg_temp.mine(), 4::bigint, 'without one for ever');
 SELECT ok((SELECT oldest_age > '4 years' FROM outbox_stats), 'however old');
+SELECT ok((SELECT min(outbox_age) > '4 years' FROM sale_stats), 'sale_stats shows it, too');
 RESET ticket.outbox_retention;
 SELECT count(tick()) AS n \gset
 SELECT is((SELECT array_agg(type) FROM outbox WHERE payload ->> 'user_id' = 'history-r'), '{points.charged,points.charged,points.charged}', 'what is older is retired');
@@ -124,6 +125,7 @@ SET ticket.outbox_retention = 0;
 DO $$ BEGIN WHILE (SELECT more FROM ticket.tick()) LOOP NULL; END LOOP; END $$;
 SELECT is((SELECT events FROM outbox_stats), 0::bigint, 'or everything at once');
 SELECT is((SELECT oldest_at FROM outbox_stats), NULL, 'then there is no oldest');
+SELECT is((SELECT max(outbox_age) FROM sale_stats), '0', 'nor in sale_stats');
 INSERT INTO outbox (aggregatetype, aggregateid, type, payload)
 SELECT 'points', 'history-' || n % 100, 'points.charged', jsonb_build_object('v', 1, 'user_id', 'history-' || n % 100, 'amount', 1, 'balance', n) FROM generate_series(1, 2500) AS n;
 SELECT is((SELECT format('%s %s', t.more, (SELECT events FROM outbox_stats)) FROM tick() t), 't 2500', 'a round at a time, which says that there is more');
