@@ -363,13 +363,14 @@ hold_unlock(const HoldRequest *request, int n)
 					 (uint32) request->seat[n], false);
 }
 
+/* Locked in the order of their ids, as by a user who withdraws. */
 static SavedPlan seats_after_all = {
 	"WITH r AS MATERIALIZED (SELECT seat_ids, status, expires_at FROM ticket.reservation"
-	" WHERE reservation_id" EQ "$1 FOR NO KEY UPDATE)"
-	" SELECT pg_catalog.cardinality(seat_ids)::pg_catalog.int8 FROM r"
+	" WHERE reservation_id" EQ "ANY ($1) ORDER BY reservation_id FOR NO KEY UPDATE)"
+	" SELECT coalesce(pg_catalog.sum(pg_catalog.cardinality(seat_ids)), 0) FROM r"
 	" WHERE status" EQ "'paid' OR (status" EQ "'held' AND expires_at" GT "$2)",
 	2,
-	{INT8OID, TIMESTAMPTZOID},
+	{INT8ARRAYOID, TIMESTAMPTZOID},
 };
 
 /*
@@ -377,21 +378,20 @@ static SavedPlan seats_after_all = {
  * does that is waited for.
  */
 static int64
-seats_over(const int64 *reservation, int n_over, TimestampTz now)
+seats_over(Datum *reservation, int n_over, TimestampTz now)
 {
+	Datum args[2];
 	OwnerContext owner;
-	int64 n = 0;
+	int64 n;
 
 	if (n_over == 0)
 		return 0;
+	args[0] = PointerGetDatum(
+		construct_array(reservation, n_over, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = TimestampTzGetDatum(now);
 	owner_begin(&owner);
-	for (int i = 0; i < n_over; i++)
-	{
-		Datum args[2] = {Int64GetDatum(reservation[i]), TimestampTzGetDatum(now)};
-
-		if (plan_run(&seats_after_all, args, NULL) > 0)
-			n += result_int64(0, 1);
-	}
+	plan_run(&seats_after_all, args, NULL);
+	n = result_int64(0, 1);
 	owner_end(&owner);
 	return n;
 }
@@ -404,7 +404,7 @@ hold_user_seats(const HoldRequest *request, TimestampTz now)
 	ScanKeyData key[2];
 	HeapTuple row;
 	int64 n = 0;
-	int64 *over = NULL;
+	Datum *over = NULL;
 	int n_over = 0;
 
 	ScanKeyInit(&key[0], COL_RESERVATION_USER_ID, BTEqualStrategyNumber, F_TEXTEQ,
@@ -422,8 +422,8 @@ hold_user_seats(const HoldRequest *request, TimestampTz now)
 		if (text_is(status, "held") &&
 			DatumGetTimestampTz(row_get(&scan, row, COL_RESERVATION_EXPIRES_AT, &isnull)) <= now)
 		{
-			over = over ? repalloc(over, (n_over + 1) * sizeof(int64)) : palloc(sizeof(int64));
-			over[n_over++] = DatumGetInt64(row_get(&scan, row, COL_RESERVATION_ID, &isnull));
+			over = over ? repalloc(over, (n_over + 1) * sizeof(Datum)) : palloc(sizeof(Datum));
+			over[n_over++] = row_get(&scan, row, COL_RESERVATION_ID, &isnull);
 			continue;
 		}
 		if (!text_is(status, "held") && !text_is(status, "paid"))
