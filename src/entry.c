@@ -312,41 +312,84 @@ find_ticket(TicketView *view, text *user, bool *active)
 	return true;
 }
 
-/*
- * Answers with the ticket the user has, if he keeps it; ends one that cannot
- * be kept (an active one past its time; a waiting one of a queue where
- * entering again means the end of the line) and answers false, as it does when
- * the ticket is no longer what it was.
- */
-static bool
-keep_ticket(TicketView *view, bool active, TimestampTz now)
+/* Answers where a waiting ticket stands, and notes that it was heard of. */
+static void
+hear_waiting(TicketView *view, TimestampTz now)
 {
-	Queue *queue;
+	Queue *queue = queue_acquire(view->token.queue_id, LW_SHARED);
 	LineState state;
 	LineCell *cell;
-	bool back;
 
-	if (active)
-	{
-		view_active(view, view->expires_at, now);
-		if (view->live)
-			return true;
-		view->ended_active = end_ticket(&view->token, "expired", now, false);
-		return false;
-	}
-	queue = queue_acquire(view->token.queue_id, LW_SHARED);
 	if (queue == NULL)
 		no_such_queue(view->token.queue_id);
-	back = queue->config.rejoin_back && queue->config.mode != MODE_DRAIN;
 	cell = line_find(queue_line(queue), memory_pool(), view->token.place, &state);
 	if (state == LINE_WAITING)
 		__atomic_store_n(&cell->time, now, __ATOMIC_RELAXED);
 	view_waiting(view, queue, now);
 	queue_release(queue);
-	if (!back)
+}
+
+/*
+ * Answers with the ticket the user has.  An active one past its time cannot be
+ * kept: ends it and answers false, as it does when somebody else has ended it.
+ */
+static bool
+keep_ticket(TicketView *view, bool active, TimestampTz now)
+{
+	if (!active)
+	{
+		hear_waiting(view, now);
 		return true;
-	end_ticket(&view->token, "left", now, true);
-	return false;
+	}
+	view_active(view, view->expires_at, now);
+	if (!view->live)
+		view->ended_active = end_ticket(&view->token, "expired", now, false);
+	return view->live;
+}
+
+/* Whether one who waits goes to the end of the line by entering again. */
+static bool
+rejoins_at_back(int64 queue_id)
+{
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	bool back;
+
+	if (queue == NULL)
+		no_such_queue(queue_id);
+	back = queue->config.rejoin_back && queue->config.mode != MODE_DRAIN;
+	queue_release(queue);
+	return back;
+}
+
+/*
+ * The user has a ticket already, so the place just taken could not be written.
+ * Answers with that ticket, or ends it, if it waits and the user is to go to the
+ * end of the line: then the place is written.  It is given back only when it is
+ * not needed, as somebody else would take the last one there is.  False when the
+ * ticket is no longer there, and the place has been given back.
+ */
+static bool
+meet_ticket(TicketView *view, text *user, TimestampTz now)
+{
+	bool back = rejoins_at_back(view->token.queue_id);
+	bool active;
+
+	do
+	{
+		TicketView met = {.token.queue_id = view->token.queue_id};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!find_ticket(&met, user, &active) || active || !back)
+		{
+			pending_undo_last();
+			*view = met;
+			return met.token.place != 0 && keep_ticket(view, active, clock_now());
+		}
+		/* Nothing ends when it has just been let in, and it is met again. */
+		if (end_ticket(&met.token, "left", now, true) && view->expires_at == 0)
+			hear_waiting(view, now);
+	} while (!insert_ticket(view, user, now));
+	return true;
 }
 
 /*
@@ -399,13 +442,7 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 						 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
 						 "no room for another ticket");
 		}
-		done = insert_ticket(&view, user, now);
-		if (!done)
-		{
-			pending_undo_last();
-			if (find_ticket(&view, user, &active))
-				done = keep_ticket(&view, active, clock_now());
-		}
+		done = insert_ticket(&view, user, now) || meet_ticket(&view, user, now);
 	}
 	owner_end(&owner);
 	PG_RETURN_DATUM(ticket_view_row(&view));
@@ -469,7 +506,7 @@ view_from_table(TicketView *view, TimestampTz now)
 		view->wait_us = -1;
 		view->poll_us = POLL_REST_US;
 	}
-	else if ((queue = queue_acquire(view->token.queue_id, LW_SHARED)) != NULL)
+	else if ((queue = queue_open(view->token.queue_id, LW_SHARED)) != NULL)
 	{
 		view_waiting(view, queue, now);
 		queue_release(queue);
@@ -504,10 +541,7 @@ ticket_status(PG_FUNCTION_ARGS)
 		token_invalid();
 	memory_require();
 	if (!RecoveryInProgress())
-	{
-		queues_ready();
-		queue = queue_acquire(view.token.queue_id, LW_SHARED);
-	}
+		queue = queue_open(view.token.queue_id, LW_SHARED);
 	if (queue)
 	{
 		LineCell *cell = line_find(queue_line(queue), memory_pool(), view.token.place, &state);

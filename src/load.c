@@ -124,7 +124,11 @@ load_queues(Relation relation, Snapshot snapshot)
 		Queue *queue = queue_slot_create(queue_id, &config);
 
 		if (queue)
+		{
+			/* Nobody else sees it before all of its line is there. */
+			queue->creator = MyProcPid;
 			queue_release(queue);
+		}
 		else
 			ereport(WARNING,
 					(errmsg("no shared memory for queue %lld", (long long) queue_id),
@@ -265,6 +269,30 @@ queues_ready(void)
 	}
 }
 
+/*
+ * The queue, locked, or NULL when it has no slot.  While the tables are read
+ * again it has none either: that is waited for.  Not to be called by one who has
+ * locked queue_entry to write, whom the reader waits for, and need not be.
+ */
+Queue *
+queue_open(int64 queue_id, LWLockMode mode)
+{
+	Queue *queue;
+	uint64 loads;
+
+	queues_ready();
+	queue = queue_acquire(queue_id, mode);
+	if (queue)
+		return queue;
+	do
+	{
+		loads = database_loads();
+		queues_ready();
+		queue = queue_acquire(queue_id, mode);
+	} while (queue == NULL && loads != database_loads());
+	return queue;
+}
+
 /* ---------- following changes made by hand ---------- */
 
 static bool
@@ -365,7 +393,7 @@ ticket_queue_entry_follow(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "queue_entry_follow() was not called by trigger manager");
 	memory_require();
-	if (!pending_own_write)
+	if (!pending_is_own_write())
 		pending_stale();
 	return PointerGetDatum(NULL);
 }

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "memory.h"
+
 /* Advisory lock classes of ours; PostgreSQL's own functions use 1 and 2. */
 #define LOCK_CLASS_LOAD 16
 #define LOCK_CLASS_PROMOTE 17
@@ -18,6 +20,7 @@
 #define LOCK_CLASS_REFERENCE 23
 
 extern void queues_ready(void);
+extern Queue *queue_open(int64 queue_id, LWLockMode mode);
 extern void load_init(void);
 extern void refuse_standby(void);
 extern bool class_lock(int class, uint32 key1, uint32 key2, bool session, bool wait);

@@ -630,6 +630,20 @@ database_loaded(bool *stale)
 	return loaded;
 }
 
+/* Changes whenever the queues of this database go from memory or are back. */
+uint64
+database_loads(void)
+{
+	Database *entry;
+	uint64 loads;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	entry = database_entry(MyDatabaseId, false);
+	loads = entry ? entry->loads : 0;
+	LWLockRelease(directory_lock());
+	return loads;
+}
+
 /*
  * Before the tables are read: sees that there is an entry.  Returns how often
  * they have been changed by hand; to be told to database_end_load().
@@ -652,16 +666,28 @@ database_begin_load(void)
 	return changes;
 }
 
-/* If there have been more changes by now, the tables may have been read too early. */
+/*
+ * Shows all others what has been read.  If there have been more changes by now,
+ * the tables may have been read too early.
+ */
 void
 database_end_load(uint64 changes)
 {
 	Database *entry;
 
 	LWLockAcquire(directory_lock(), LW_EXCLUSIVE);
+	for (int slot = 0; slot < memory->max_queues; slot++)
+	{
+		if (queues[slot].key.database != MyDatabaseId)
+			continue;
+		LWLockAcquire(slot_lock(slot), LW_EXCLUSIVE);
+		queues[slot].creator = 0;
+		LWLockRelease(slot_lock(slot));
+	}
 	entry = database_entry(MyDatabaseId, false);
 	if (entry)
 	{
+		entry->loads++;
 		entry->loaded = true;
 		entry->stale = entry->hand_changes != changes;
 	}
@@ -701,6 +727,7 @@ database_clear(Oid database, bool forget)
 	entry = database_entry(database, false);
 	if (entry)
 	{
+		entry->loads++;
 		entry->loaded = false;
 		if (forget)
 			entry->database = InvalidOid;

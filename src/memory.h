@@ -109,7 +109,7 @@ typedef struct Queue
 	TimestampTz prune_oldest; /* end of the first to end of those left so far */
 
 	bool dropping; /* its row is being deleted */
-	int creator; /* process that is creating it; 0: committed */
+	int creator; /* process that is creating or reading it, whom alone it is there for; 0: none */
 	int in_flight; /* transactions with changes not yet applied */
 	uint64 changes; /* transactions applied or undone */
 } Queue;
@@ -119,6 +119,7 @@ typedef struct Database
 	Oid database; /* InvalidOid: entry is free */
 	bool loaded;
 	bool stale; /* tables were changed behind our back */
+	uint64 loads; /* how often it has been read, or begun to be */
 	uint64 hand_changes; /* how often */
 	Latch *runner; /* latch of the backend in run(), or NULL */
 	TimestampTz runner_wakes; /* when it will wake by itself */
@@ -161,6 +162,7 @@ extern double queue_ended_rate(const Queue *queue, TimestampTz now);
 extern bool database_loaded(bool *stale);
 extern uint64 database_begin_load(void);
 extern void database_end_load(uint64 changes);
+extern uint64 database_loads(void);
 extern void database_set_stale(void);
 extern void database_clear(Oid database, bool forget);
 extern void database_set_runner(Latch *latch, TimestampTz wakes);

@@ -517,7 +517,7 @@ sample_queues(int *n_samples)
 
 	for (int i = 0; i < n_queues; i++)
 	{
-		Queue *queue = queue_acquire(ids[i], LW_SHARED);
+		Queue *queue = queue_open(ids[i], LW_SHARED);
 		QueueSample *sample = &samples[n];
 		TimestampTz due = now;
 

@@ -35,7 +35,9 @@ extern void pending_stale(void);
 extern void pending_drop_database(Oid database);
 extern void pending_wake(TimestampTz due);
 
-/* True while the extension's own statements change queue_entry. */
-extern bool pending_own_write;
+/* Around a statement of the extension's own that changes queue_entry. */
+extern int pending_own_write_begin(void);
+extern void pending_own_write_end(int before);
+extern bool pending_is_own_write(void);
 
 #endif /* TICKET_PENDING_H */

@@ -19,6 +19,7 @@
 #include "load.h"
 #include "memory.h"
 #include "metrics.h"
+#include "pending.h"
 #include "plan.h"
 #include "relation.h"
 #include "ticket.h"
@@ -457,6 +458,7 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	bool nulls[4] = {false};
 	int64 points;
 	uint64 renamed;
+	int own_write;
 
 	refuse_standby();
 	queues_ready();
@@ -464,7 +466,9 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	pseudonym = new_pseudonym();
 	values[0] = Int32GetDatum(leave_tickets(user));
+	own_write = pending_own_write_begin();
 	renamed = rename_user(&rename_plan[0], 1, user, pseudonym);
+	pending_own_write_end(own_write);
 	values[1] = Int32GetDatum(release_holds(user));
 	renamed += rename_user(&rename_plan[1], 1, user, pseudonym);
 	/* A payment's confirmation that was waited for may have held seats anew. */

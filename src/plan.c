@@ -10,7 +10,6 @@
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
-#include "pending.h"
 #include "relation.h"
 #include "ticket.h"
 #include "utils/builtins.h"
@@ -104,13 +103,7 @@ plan_check(int rc)
 uint64
 plan_run(SavedPlan *plan, Datum *values, const char *nulls)
 {
-	SPIPlanPtr prepared = plan_get(plan);
-	int rc;
-
-	pending_own_write = true;
-	rc = plan_execute(prepared, values, nulls, NULL, false);
-	pending_own_write = false;
-	return plan_check(rc);
+	return plan_check(plan_execute(plan_get(plan), values, nulls, NULL, false));
 }
 
 /*

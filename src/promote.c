@@ -63,23 +63,25 @@ promote_pick(int64 queue_id, int64 after, int64 wanted, PromoteStep *step)
 	int64 credit;
 	int64 place = after;
 
+	memset(step, 0, sizeof(PromoteStep));
+	/* Being read again, or deleted. */
 	if (queue == NULL)
-		queue_not_found(queue_id);
+		return;
 	room = promote_room(queue, clock_now());
 	room = Min(wanted, room);
 	queue_release(queue);
+	if (room <= 0)
+		return;
 
 	/* Before promotions are recorded: whoever reads the tables anew waits for us. */
-	if (room > 0)
-		LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);
+	LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);
 	places_init(&step->next, Min(room, PLACES_BATCH));
 	places_init(&step->silent, PLACES_BATCH);
 	pending_reserve(step->next.max);
-	step->reached = 0;
 
 	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
 	if (queue == NULL)
-		queue_not_found(queue_id);
+		return;
 	step->now = clock_now();
 	step->expires_at = step->now + queue->config.active_ttl;
 	step->announce = queue->config.announce;

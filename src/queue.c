@@ -234,7 +234,7 @@ queue_not_found(int64 queue_id)
 void
 queue_check(int64 queue_id)
 {
-	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	Queue *queue = queue_open(queue_id, LW_SHARED);
 
 	if (queue == NULL)
 		queue_not_found(queue_id);
@@ -382,7 +382,7 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 	{
-		Queue *queue = queue_acquire(ids[i], LW_SHARED);
+		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
 		Datum values[12];

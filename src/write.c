@@ -420,13 +420,14 @@ static uint64
 execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
 {
 	uint64 rows;
+	int before;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	pending_own_write = true;
+	before = pending_own_write_begin();
 	if (SPI_execute_with_args(sql, n, types, values, nulls, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed: %s", sql);
-	pending_own_write = false;
+	pending_own_write_end(before);
 	rows = SPI_processed;
 	SPI_finish();
 	return rows;

@@ -243,6 +243,10 @@ SELECT pg_temp.fill(:q) AS places \gset
 SELECT is(pg_temp.memory(:q), format('%s waiting, 0 active, 0 admitted', :places), 'every place is used');
 SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, $$x$$)', :q), 'TK004', 'full: one more');
 SELECT is((SELECT "position" FROM ticket.ticket_enqueue(:q, 'full-2')), 2::bigint, 'full: who is in keeps the ticket');
+UPDATE ticket.queue SET rejoin = 'back' WHERE queue_id = :q;
+SELECT is((SELECT format('%s %s', "position", token = (SELECT token FROM filled OFFSET 2 LIMIT 1)) FROM ticket.ticket_enqueue(:q, 'full-3')), '3 t',
+	'full: also where one would go to the end of the line');
+UPDATE ticket.queue SET rejoin = 'keep' WHERE queue_id = :q;
 SELECT is((SELECT status FROM ticket.ticket_status(:'a')), 'active', 'full: and is told');
 UPDATE ticket.queue SET capacity = 1 WHERE queue_id = :q;
 SELECT is(ticket.ticket_promote(:q), 1, 'full: is promoted');

@@ -277,6 +277,24 @@ SELECT count(ticket_enqueue(:q, 'y')) AS n \gset
 SELECT is((SELECT array_agg(user_id ORDER BY place) FROM queue_entry WHERE queue_id = :q AND status = 'waiting'), '{z,y}',
 	'INSERT: later places are behind');
 
+-- What somebody's trigger does to tickets is done by hand, though a statement of ours fires it.
+SELECT queue_create('triggered', capacity => 0) AS q \gset
+SELECT token AS a FROM ticket_enqueue(:q, 'a') \gset
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{a-guest,b}'::text[]) AS u \gset
+SELECT token AS b FROM ticket_enqueue(:q, 'b') \gset
+CREATE FUNCTION public.guest_leaves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE ticket.queue_entry e SET status = 'left', ended_at = NEW.ended_at
+	WHERE e.queue_id = NEW.queue_id AND e.user_id = NEW.user_id || '-guest' AND e.ended_at IS NULL;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER guest_leaves AFTER UPDATE OF ended_at ON queue_entry FOR EACH ROW EXECUTE FUNCTION public.guest_leaves();
+SELECT is(ticket_leave(:'a'), true, 'one leaves, and a trigger takes another out');
+SELECT is((SELECT "position" FROM ticket_status(:'b')), 1::bigint, 'trigger: both are gone');
+SELECT is(pg_temp.memory(:q), '1 waiting, 0 active, 0 admitted', 'trigger: commit');
+DROP TRIGGER guest_leaves ON queue_entry;
+DROP FUNCTION public.guest_leaves();
+
 SELECT is(
 	(SELECT string_agg(format('%s: %s, tables %s', queue_id, pg_temp.memory(queue_id), pg_temp.counted(queue_id)), '; ')
 	FROM queue WHERE pg_temp.memory(queue_id) IS DISTINCT FROM pg_temp.counted(queue_id)),
