@@ -228,17 +228,24 @@ no_such_queue(int64 queue_id)
 				 "queue %lld has no shared memory", (long long) queue_id);
 }
 
+typedef enum Entrance
+{
+	ENTRANCE_OPEN, /* a place was set aside */
+	ENTRANCE_CLOSED, /* the queue lets nobody new in */
+	ENTRANCE_FULL /* shared memory is */
+} Entrance;
+
 /*
  * Sets a place aside: active at once where nobody waits and there is room
  * (that of the user's last ticket, if this call has ended it), else at the end
- * of the line.  False when shared memory is full.
+ * of the line.
  */
-static bool
+static Entrance
 take_place(TicketView *view, TimestampTz now)
 {
 	Queue *queue;
 	int64 credit;
-	bool closed = false;
+	bool closed;
 	bool ok = false;
 
 	pending_reserve(1);
@@ -269,14 +276,30 @@ take_place(TicketView *view, TimestampTz now)
 	}
 	queue_release(queue);
 	if (closed)
-		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain', or it is being deleted.", NULL,
-					 "queue %lld lets nobody new in", (long long) view->token.queue_id);
-	return ok;
+		return ENTRANCE_CLOSED;
+	return ok ? ENTRANCE_OPEN : ENTRANCE_FULL;
 }
 
+pg_attribute_noreturn()
+static void
+refuse_entry(Entrance entrance, int64 queue_id)
+{
+	if (entrance == ENTRANCE_CLOSED)
+		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain', or it is being deleted.", NULL,
+					 "queue %lld lets nobody new in", (long long) queue_id);
+	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
+				 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
+				 "no room for another ticket");
+}
+
+/*
+ * False when the user has a live ticket.  He is looked for before the row is
+ * written if he has probably been here lately.
+ */
 static bool
 insert_ticket(const TicketView *view, text *user, TimestampTz now)
 {
+	bool known = memory_has_entered(view->token.queue_id, user);
 	bool active = view->expires_at != 0;
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_QUEUE_ID] = Int64GetDatum(view->token.queue_id),
@@ -294,7 +317,10 @@ insert_ticket(const TicketView *view, text *user, TimestampTz now)
 		[COL_ENTRY_ENDED_AT] = true,
 	};
 
-	return row_insert_unless(&entry_row, values, nulls);
+	if (!known)
+		memory_note_entry(view->token.queue_id, user);
+	return known ? row_insert_unless(&entry_row, values, nulls) :
+				   row_insert_new(&entry_row, values, nulls);
 }
 
 /* The user's live ticket of the queue, if any, as the table has it. */
@@ -423,24 +449,16 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 	while (!done)
 	{
 		TimestampTz now = clock_now();
-		Queue *queue = queue_acquire(view.token.queue_id, LW_SHARED);
-		bool drain = queue && queue->config.mode == MODE_DRAIN;
+		Entrance entrance;
 
 		CHECK_FOR_INTERRUPTS();
-		if (queue)
-			queue_release(queue);
-		/* In a queue that lets nobody in one may still ask for one's ticket. */
-		if (drain && find_ticket(&view, user, &active) && keep_ticket(&view, active, now))
-			break;
-		if (!take_place(&view, now))
+		entrance = take_place(&view, now);
+		if (entrance != ENTRANCE_OPEN)
 		{
-			/* Who is in already keeps what he has, full or not. */
+			/* Who is in already keeps what he has. */
 			if (find_ticket(&view, user, &active) && keep_ticket(&view, active, now))
 				break;
-			ticket_error(ERROR_QUEUE_FULL,
-						 psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
-						 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
-						 "no room for another ticket");
+			refuse_entry(entrance, view.token.queue_id);
 		}
 		done = insert_ticket(&view, user, now) || meet_ticket(&view, user, now);
 	}

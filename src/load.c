@@ -158,6 +158,8 @@ load_entry(TupleTableSlot *row, TimestampTz now)
 
 	(void) slot_getattr(row, COL_ENTRY_ENDED_AT, &ended);
 	ended = !ended;
+	if (!ended)
+		memory_note_entry(queue_id, DatumGetTextPP(slot_getattr(row, COL_ENTRY_USER_ID, &isnull)));
 	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
 	if (queue == NULL)
 		return true;

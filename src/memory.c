@@ -3,9 +3,9 @@
  *		Layout and life of the shared memory.  See memory.h for the locks.
  *
  * One allocation, sized by ticket.max_queues and ticket.max_waiting at server
- * start: the header, the Database entries, the Queue slots, a Line for each
- * slot, the pool of pages.  Beside it a hash table from (database, queue_id)
- * to slot.
+ * start: the filter of users, the header, the Database entries, the Queue slots,
+ * a Line for each slot, the pool of pages.  Beside it a hash table from
+ * (database, queue_id) to slot.
  */
 #include "postgres.h"
 
@@ -13,6 +13,8 @@
 
 #include <math.h>
 
+#include "common/hashfn.h"
+#include "filter.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -40,6 +42,7 @@ typedef struct QueueHashEntry
 } QueueHashEntry;
 
 static Memory *memory = NULL;
+static Filter *entered = NULL;
 static Database *databases = NULL;
 static Queue *queues = NULL;
 static char *lines = NULL;
@@ -65,10 +68,17 @@ line_stride(void)
 	return MAXALIGN(line_size(page_count()));
 }
 
+/* Twice as many users as may be in: most will not be forgotten while they are. */
+static uint64
+filter_room(void)
+{
+	return (uint64) ticket_max_waiting * 2;
+}
+
 static Size
 memory_size(void)
 {
-	Size size = MAXALIGN(sizeof(Memory));
+	Size size = add_size(filter_size(filter_room()), MAXALIGN(sizeof(Memory)));
 
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Database))));
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Queue))));
@@ -99,7 +109,10 @@ memory_startup(void)
 
 	memory = NULL;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	/* It begins at a cache line. */
 	at = ShmemInitStruct("ticket", memory_size(), &found);
+	entered = (Filter *) at;
+	at += filter_size(filter_room());
 	memory = (Memory *) at;
 	at += MAXALIGN(sizeof(Memory));
 	databases = (Database *) at;
@@ -115,6 +128,7 @@ memory_startup(void)
 
 	if (!found)
 	{
+		filter_init(entered, filter_room());
 		memset(memory, 0, sizeof(Memory));
 		memory->max_queues = ticket_max_queues;
 		memory->max_places = ticket_max_waiting;
@@ -434,6 +448,31 @@ queue_end_place(Queue *queue, int64 place, LineState expected)
 	give_page(line_end(queue_line(queue), pool, place, expected, &dropped));
 	if (dropped)
 		pg_atomic_fetch_sub_u64(&memory->places, 1);
+}
+
+/* ---------- users ---------- */
+
+static uint64
+user_hash(int64 queue_id, const text *user)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(user), VARSIZE_ANY_EXHDR(user),
+							   (uint64) MyDatabaseId << 32 | (uint32) queue_id);
+}
+
+/*
+ * Whether the user has probably entered the queue lately.  No lock: it is only
+ * good for what is right either way.
+ */
+bool
+memory_has_entered(int64 queue_id, const text *user)
+{
+	return filter_has(entered, user_hash(queue_id, user));
+}
+
+void
+memory_note_entry(int64 queue_id, const text *user)
+{
+	filter_add(entered, user_hash(queue_id, user));
 }
 
 /* ---------- capacity, rate, silence ---------- */

@@ -11,7 +11,8 @@
  * ... ON CONFLICT DO NOTHING (src/backend/executor/README in PostgreSQL's
  * source, "speculative insertion"): look, and wait for whoever is inserting
  * the same key; insert a row that others know may be taken back; enter it into
- * the index; take it back and begin again if the key has come in meanwhile.
+ * the index; take it back and begin again if the key is there by then.  The
+ * first look only saves the row of one who would have to take it back.
  */
 #include "postgres.h"
 
@@ -390,17 +391,17 @@ insert_plainly(WriteState *state, Relation relation)
 }
 
 static bool
-insert_speculatively(WriteState *state, Relation relation)
+insert_speculatively(WriteState *state, Relation relation, bool look)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	bool ok;
 
-	do
+	for (;;)
 	{
 		uint32 token;
 
 		CHECK_FOR_INTERRUPTS();
-		if (key_taken(state, relation))
+		if (look && key_taken(state, relation))
 			return false;
 		token = SpeculativeInsertionLockAcquire(xid);
 		table_tuple_insert_speculative(relation, state->row, GetCurrentCommandId(true), 0, NULL,
@@ -410,8 +411,10 @@ insert_speculatively(WriteState *state, Relation relation)
 			enter_index(state, relation, &state->index[i], false, false);
 		table_tuple_complete_speculative(relation, state->row, token, ok);
 		SpeculativeInsertionLockRelease(xid);
-	} while (!ok);
-	return true;
+		if (ok)
+			return true;
+		look = true;
+	}
 }
 
 /* ---------- the same by a statement ---------- */
@@ -511,8 +514,15 @@ update_by_statement(RowTarget *target, Relation relation, HeapTuple old, const D
 
 /* ---------- for the callers ---------- */
 
+typedef enum InsertMode
+{
+	INSERT_PLAINLY,
+	INSERT_UNLESS, /* the key is there */
+	INSERT_NEW /* the same, and most likely it is not */
+} InsertMode;
+
 static bool
-write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
+write_insert(RowTarget *target, Datum *values, bool *nulls, InsertMode mode)
 {
 	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
 	WriteState *state;
@@ -529,9 +539,9 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
 	if (state->insert_directly)
 		store_row(state, values, nulls);
 	if (!state->insert_directly || !row_is_valid(state))
-		done = insert_by_statement(target, relation, values, nulls, unless);
-	else if (unless && in_index(state, &state->index[0]))
-		done = insert_speculatively(state, relation);
+		done = insert_by_statement(target, relation, values, nulls, mode != INSERT_PLAINLY);
+	else if (mode != INSERT_PLAINLY && in_index(state, &state->index[0]))
+		done = insert_speculatively(state, relation, mode == INSERT_UNLESS);
 	else
 		insert_plainly(state, relation);
 	SetUserIdAndSecContext(user, sec_context);
@@ -543,14 +553,24 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, bool unless)
 void
 row_insert(RowTarget *target, Datum *values, bool *nulls)
 {
-	(void) write_insert(target, values, nulls, false);
+	(void) write_insert(target, values, nulls, INSERT_PLAINLY);
 }
 
 /* False, and nothing done, when the unique index `unless` has the key. */
 bool
 row_insert_unless(RowTarget *target, Datum *values, bool *nulls)
 {
-	return write_insert(target, values, nulls, true);
+	return write_insert(target, values, nulls, INSERT_UNLESS);
+}
+
+/*
+ * The same where the key is most likely not there: it is not looked for first.
+ * If it is there all the same, a row was written and taken back.
+ */
+bool
+row_insert_new(RowTarget *target, Datum *values, bool *nulls)
+{
+	return write_insert(target, values, nulls, INSERT_NEW);
 }
 
 /* Of these columns one is in the index, or in its predicate. */

@@ -27,7 +27,7 @@ typedef struct RowTarget
 {
 	TicketRelation table;
 	int row_size; /* number of columns + 1 */
-	TicketRelation unless; /* unique index of row_insert_unless */
+	TicketRelation unless; /* unique index of row_insert_unless and row_insert_new */
 	const char *conflict; /* that index, as ON CONFLICT names it */
 	struct WriteState *state; /* made at first use */
 } RowTarget;
@@ -35,6 +35,7 @@ typedef struct RowTarget
 extern void write_init(void);
 extern void row_insert(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_unless(RowTarget *target, Datum *values, bool *nulls);
+extern bool row_insert_new(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls,
 					   const bool *replace, bool wait);
 extern int64 row_number(TicketRelation sequence);
