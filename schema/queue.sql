@@ -62,7 +62,7 @@ COMMENT ON COLUMN ticket.queue.poll_back IS
 	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl, nor than half of estimated_wait once that is measured';
 COMMENT ON COLUMN ticket.queue.poll_back_position IS 'The position from which on poll_after is poll_back';
 COMMENT ON COLUMN ticket.queue.outflow_window IS
-	'The time over which the rate of promotion is averaged that estimated_wait comes from';
+	'The time over which the rates of promotion and of ends are averaged, of the first of which estimated_wait is made';
 COMMENT ON COLUMN ticket.queue.wait_step IS 'estimated_wait is told in multiples of this, rounded up';
 COMMENT ON COLUMN ticket.queue.announce IS
 	'Whether promotions are written to the outbox (queue.promoted)';
@@ -156,7 +156,8 @@ COMMENT ON TYPE ticket.ticket_state IS 'Where a ticket stands: what ticket_enque
 COMMENT ON COLUMN ticket.ticket_state.token IS 'The ticket''s token, which is all that a client keeps';
 COMMENT ON COLUMN ticket.ticket_state.status IS 'waiting, active, finished, left or expired';
 COMMENT ON COLUMN ticket.ticket_state."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
-COMMENT ON COLUMN ticket.ticket_state.estimated_wait IS 'How long it will take at the rate measured; NULL: not known';
+COMMENT ON COLUMN ticket.ticket_state.estimated_wait IS
+	'How long it will take at the rate at which the line is seen to move (before that: as configured); NULL: not known';
 COMMENT ON COLUMN ticket.ticket_state.poll_after IS 'When to ask again; NULL: the ticket has ended';
 COMMENT ON COLUMN ticket.ticket_state.expires_at IS 'When the active ticket ends, or would have';
 
@@ -197,22 +198,37 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT changes bigint,
 	OUT in_flight int,
 	OUT first_place bigint,
-	OUT ended_rate float8
+	OUT ended_rate float8,
+	OUT promoted_rate float8,
+	OUT tokens float8,
+	OUT bytes bigint,
+	OUT ends_at timestamptz
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
-	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, promotions and ends a second';
+	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes';
 
 -- The first in line has waited longest: one row by its primary key.
 CREATE VIEW ticket.queue_stats AS
 SELECT q.queue_id, q.name, q.mode, m.waiting, m.active, q.capacity, m.entered, m.promoted, m.ended,
-	m.outflow * 60 AS promoted_per_minute,
+	m.promoted_rate * 60 AS promoted_per_minute,
 	CASE WHEN m.outflow > 0 AND q.mode <> 'paused'
-		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400)) END AS time_to_empty,
+		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400))
+			+ CASE WHEN m.waiting > 0 AND q.opens_at > c.now THEN q.opens_at - c.now ELSE '0' END END AS time_to_empty,
 	m.ended_rate * 60 AS ended_per_minute,
-	(SELECT greatest(ticket.clock() - e.entered_at, '0') FROM ticket.queue_entry e
-		WHERE e.queue_id = q.queue_id AND e.place = m.first_place) AS oldest_wait
-FROM ticket.queue q LEFT JOIN ticket.queue_memory() m ON m.queue_id = q.queue_id;
+	(SELECT greatest(c.now - e.entered_at, '0') FROM ticket.queue_entry e
+		WHERE e.queue_id = q.queue_id AND e.place = m.first_place) AS oldest_wait,
+	q.opens_at,
+	CASE WHEN coalesce(m.waiting, 0) = 0 THEN NULL
+		WHEN q.mode = 'paused' THEN 'paused'
+		WHEN q.mode = 'passthrough' THEN 'runner'
+		WHEN q.opens_at > c.now THEN 'opens_at'
+		WHEN m.ends_at <= c.now THEN 'runner'
+		WHEN m.admitted >= q.capacity THEN 'capacity'
+		WHEN m.tokens < 1 THEN 'rate'
+		ELSE 'runner' END AS held_up_by,
+	m.bytes AS memory_bytes
+FROM (SELECT ticket.clock() AS now) c CROSS JOIN ticket.queue q LEFT JOIN ticket.queue_memory() m ON m.queue_id = q.queue_id;
 COMMENT ON VIEW ticket.queue_stats IS 'Each waiting room at a glance, from shared memory';
 COMMENT ON COLUMN ticket.queue_stats.queue_id IS 'Number of the queue';
 COMMENT ON COLUMN ticket.queue_stats.name IS 'Its name';
@@ -224,11 +240,16 @@ COMMENT ON COLUMN ticket.queue_stats.entered IS 'Tickets given out since the ser
 COMMENT ON COLUMN ticket.queue_stats.promoted IS 'Tickets made active since then';
 COMMENT ON COLUMN ticket.queue_stats.ended IS 'Tickets finished, left or expired since then';
 COMMENT ON COLUMN ticket.queue_stats.promoted_per_minute IS
-	'Measured rate of promotion over the last outflow_window, or the configured one before there is any';
-COMMENT ON COLUMN ticket.queue_stats.time_to_empty IS 'How long the last in line has to wait at that rate';
+	'Measured rate at which tickets become active, straight away or from the line, over the last outflow_window';
+COMMENT ON COLUMN ticket.queue_stats.time_to_empty IS
+	'How long the last in line has to wait, by what estimated_wait comes from; NULL: not known';
 COMMENT ON COLUMN ticket.queue_stats.ended_per_minute IS
 	'Measured rate at which tickets finish, leave or expire, over the last outflow_window';
 COMMENT ON COLUMN ticket.queue_stats.oldest_wait IS 'How long the first in line has waited; NULL: nobody waits';
+COMMENT ON COLUMN ticket.queue_stats.opens_at IS 'Before this nobody is let in';
+COMMENT ON COLUMN ticket.queue_stats.held_up_by IS
+	'What the first in line waits for: mode ''paused'', opens_at, capacity, rate, or the runner (run, tick), who has something to do; NULL: nobody waits';
+COMMENT ON COLUMN ticket.queue_stats.memory_bytes IS 'Shared memory that its line uses';
 
 CREATE FUNCTION ticket.memory_usage(
 	OUT queues int,

@@ -477,21 +477,33 @@ memory_note_entry(int64 queue_id, const text *user)
 
 /* ---------- capacity, rate, silence ---------- */
 
-/* Fills the token bucket up to now; a full one holds one interval's worth. */
+/*
+ * Tokens in the bucket by now; a full one holds one interval's worth.  The time
+ * may be a little before that of the last look, as clocks are read before locks.
+ */
+double
+queue_tokens(const Queue *queue, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	double tokens = queue->bucket;
+
+	if (queue->bucket_at != DT_NOBEGIN && now > queue->bucket_at)
+		tokens +=
+			(double) (now - queue->bucket_at) * config->promote_count / config->promote_interval;
+	return Min(tokens, config->promote_count);
+}
+
+/*
+ * Fills the token bucket up to now.  If it was last filled further ahead than
+ * one interval the clock has been put back, and filling begins anew.
+ */
 void
 queue_refill(Queue *queue, TimestampTz now)
 {
-	const QueueConfig *config = &queue->config;
-
-	if (queue->bucket_at == DT_NOBEGIN)
+	queue->bucket = queue_tokens(queue, now);
+	if (queue->bucket_at > now + queue->config.promote_interval)
 		queue->bucket_at = now;
-	if (now > queue->bucket_at)
-	{
-		queue->bucket +=
-			(double) (now - queue->bucket_at) * config->promote_count / config->promote_interval;
-		queue->bucket_at = now;
-	}
-	queue->bucket = Min(queue->bucket, config->promote_count);
+	queue->bucket_at = Max(queue->bucket_at, now);
 }
 
 /*
@@ -525,6 +537,34 @@ queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz now)
 	return heard >= queue->idle_shortened || heard <= now - queue->idle_ttl_before;
 }
 
+/*
+ * When somebody of the line can be let in: now, when the queue opens, when there
+ * are as many tokens as can be used (but soon enough to look every 50 ms), or
+ * DT_NOEND: when something else happens.
+ */
+TimestampTz
+queue_promote_due(const Queue *queue, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	int64 waiting = queue_line(queue)->n_waiting;
+	int64 room = Min(waiting, config->capacity - queue->active);
+	double per_us = (double) config->promote_count / config->promote_interval;
+	double lacking;
+
+	if (waiting == 0 || config->mode == MODE_PAUSED)
+		return DT_NOEND;
+	if (config->mode == MODE_PASSTHROUGH)
+		return now;
+	if (now < config->opens_at)
+		return config->opens_at;
+	if (room <= 0)
+		return DT_NOEND;
+	/* A bucket that is full spills what drops into it. */
+	lacking = Min(room, Max(1, Min(50000 * per_us, config->promote_count / 2.0))) -
+			  queue_tokens(queue, now);
+	return lacking <= 0 ? now : now + (int64) (lacking / per_us) + 1;
+}
+
 /* ---------- rates ---------- */
 
 /* How much of a count of that time is left by now. */
@@ -537,6 +577,9 @@ meter_faded(TimestampTz then, TimestampTz now, int64 window)
 static void
 meter_add(Meter *meter, int64 n, TimestampTz now, int64 window)
 {
+	/* By a clock that has been put back since: begin anew. */
+	if (meter->at > now + window)
+		memset(meter, 0, sizeof(Meter));
 	if (meter->since == 0)
 		meter->since = meter->at = now;
 	meter->count = meter->count * meter_faded(meter->at, now, window) + n;
@@ -568,31 +611,112 @@ meter_rescale(Meter *meter, TimestampTz now, int64 from, int64 to)
 	meter->at = now;
 }
 
-void
-queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now)
+/* Measures the outflow anew. */
+static void
+outflow_begin(Queue *queue, TimestampTz now)
 {
+	memset(&queue->outflow, 0, sizeof(Meter));
+	queue->outflow_began = now;
+}
+
+/*
+ * Stops the clock of the outflow when the line cannot move, lets it go on when it
+ * can.  A stop that lasted longer than outflow_window (a rehearsal, the night
+ * before the sale) is no part of what is told today: measuring begins anew.
+ */
+void
+queue_follow_line(Queue *queue, TimestampTz now)
+{
+	bool moves = queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now);
+	bool moved = queue->halted_at == DT_NOEND;
+	int64 gap = now - queue->halted_at;
+
+	if (moves == moved)
+		return;
+	if (!moves)
+	{
+		queue->halted_at = now;
+		return;
+	}
+	queue->halted_at = DT_NOEND;
+	if (gap < 0 || gap >= queue->config.outflow_window)
+	{
+		outflow_begin(queue, now);
+		return;
+	}
+	queue->outflow_began += gap;
+	if (queue->outflow.since != 0)
+	{
+		queue->outflow.since += gap;
+		queue->outflow.at += gap;
+	}
+}
+
+/* from_line: how many of those promoted had waited. */
+void
+queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, TimestampTz now)
+{
+	int64 window = queue->config.outflow_window;
+
 	if (promoted > 0)
-		meter_add(&queue->promotions, promoted, now, queue->config.outflow_window);
+		meter_add(&queue->promotions, promoted, now, window);
+	if (from_line > 0 && queue->halted_at == DT_NOEND)
+	{
+		if (queue->outflow_began > now)
+			outflow_begin(queue, now);
+		/* That nobody was let in before counts as well. */
+		if (queue->outflow.since == 0)
+			queue->outflow.since = queue->outflow.at = queue->outflow_began;
+		meter_add(&queue->outflow, from_line, now, window);
+	}
 	if (ended > 0)
-		meter_add(&queue->ends, ended, now, queue->config.outflow_window);
+		meter_add(&queue->ends, ended, now, window);
 	queue->promoted += promoted;
 	queue->ended += ended;
 }
 
+/* The time by the clock of the outflow; 0: nothing it has measured counts any more. */
+static TimestampTz
+outflow_now(const Queue *queue, TimestampTz now)
+{
+	if (queue->halted_at == DT_NOEND)
+		return now;
+	return now - queue->halted_at < queue->config.outflow_window ? queue->halted_at : 0;
+}
+
+/* Whether the line has been seen moving. */
 bool
 queue_outflow_measured(const Queue *queue, TimestampTz now)
 {
-	return meter_rate(&queue->promotions, now, queue->config.outflow_window) >= 0;
+	return meter_rate(&queue->outflow, outflow_now(queue, now), queue->config.outflow_window) >= 0;
 }
 
-/* Promotions a second: as measured, as configured before that. */
+/*
+ * How many of the line are let in a second while it can move: as measured, but
+ * not more than configured, as the first may go in all at once; as configured
+ * where it was not measured lately; 0 when it has not moved for all of the
+ * window, though it could.
+ */
 double
 queue_outflow(const Queue *queue, TimestampTz now)
 {
-	const QueueConfig *config = &queue->config;
-	double rate = meter_rate(&queue->promotions, now, config->outflow_window);
+	int64 window = queue->config.outflow_window;
+	double configured = queue->config.promote_count * 1e6 / queue->config.promote_interval;
+	TimestampTz then = outflow_now(queue, now);
+	double rate = meter_rate(&queue->outflow, then, window);
 
-	return rate < 0 ? config->promote_count * 1e6 / config->promote_interval : rate;
+	if (then == 0)
+		return configured;
+	if (queue->outflow.since == 0)
+		return then - queue->outflow_began < window ? configured : 0;
+	return rate < 0 ? configured : Min(rate, configured);
+}
+
+/* Tickets that become active, a second. */
+double
+queue_promoted_rate(const Queue *queue, TimestampTz now)
+{
+	return Max(0.0, meter_rate(&queue->promotions, now, queue->config.outflow_window));
 }
 
 /* Tickets that end, a second. */
@@ -612,6 +736,8 @@ queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now)
 	queue_refill(queue, now);
 	meter_rescale(&queue->promotions, now, old->outflow_window, config->outflow_window);
 	meter_rescale(&queue->ends, now, old->outflow_window, config->outflow_window);
+	meter_rescale(&queue->outflow, Min(now, queue->halted_at), old->outflow_window,
+				  config->outflow_window);
 	if (config->idle_ttl < old->idle_ttl)
 	{
 		bool again = now < queue->idle_shortened + queue->idle_ttl_before;
@@ -622,6 +748,7 @@ queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now)
 	if (config->retention != old->retention)
 		queue->prune_due = now;
 	*old = *config;
+	queue_follow_line(queue, now);
 }
 
 /* ---------- databases ---------- */

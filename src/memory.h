@@ -93,6 +93,14 @@ typedef struct Queue
 	Meter promotions;
 	Meter ends;
 
+	/*
+	 * Who was let in from the line, by a clock that goes while the line can move:
+	 * while somebody waits and the queue is open.
+	 */
+	Meter outflow;
+	TimestampTz outflow_began; /* when it went first; after a long halt: last */
+	TimestampTz halted_at; /* since when that clock stands; DT_NOEND: it goes */
+
 	/* Since the queue was loaded. */
 	int64 entered;
 	int64 promoted;
@@ -155,10 +163,15 @@ extern int64 queue_room(const Queue *queue, int64 credit);
 extern bool queue_is_open(const Queue *queue, TimestampTz now);
 extern bool queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz now);
 extern void queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now);
-extern void queue_count(Queue *queue, int64 promoted, int64 ended, TimestampTz now);
+extern void queue_follow_line(Queue *queue, TimestampTz now);
+extern void queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended,
+						TimestampTz now);
+extern TimestampTz queue_promote_due(const Queue *queue, TimestampTz now);
 extern bool queue_outflow_measured(const Queue *queue, TimestampTz now);
 extern double queue_outflow(const Queue *queue, TimestampTz now);
+extern double queue_promoted_rate(const Queue *queue, TimestampTz now);
 extern double queue_ended_rate(const Queue *queue, TimestampTz now);
+extern double queue_tokens(const Queue *queue, TimestampTz now);
 
 /* Databases. */
 extern bool database_loaded(bool *stale);

@@ -345,9 +345,17 @@ pending_wake(TimestampTz due)
 
 /* ---------- the end of a transaction ---------- */
 
+/* What the changes of one queue come to. */
+typedef struct Tally
+{
+	int64 promoted;
+	int64 from_line; /* of these */
+	int64 ended;
+} Tally;
+
 /* Applies one change of a queue; returns when the runner should look at it. */
 static TimestampTz
-apply_queue_change(Queue *queue, const Change *change, int64 *promoted, int64 *ended)
+apply_queue_change(Queue *queue, const Change *change, Tally *tally)
 {
 	switch (change->kind)
 	{
@@ -363,13 +371,14 @@ apply_queue_change(Queue *queue, const Change *change, int64 *promoted, int64 *e
 			queue_note_end(queue, change->time);
 			if (!change->counted)
 				queue->active++;
-			(*promoted)++;
+			tally->promoted++;
+			tally->from_line += change->kind == CHANGE_PROMOTE;
 			return change->time;
 		case CHANGE_END:
 			queue_end_place(queue, change->place, change->counted ? LINE_ACTIVE : LINE_WAITING);
 			if (change->counted)
 				queue->active--;
-			(*ended)++;
+			tally->ended++;
 			break;
 		case CHANGE_NEW_QUEUE:
 			queue->creator = 0;
@@ -413,36 +422,37 @@ static int
 apply_run(int first, TimestampTz *wake)
 {
 	int i = first;
-	int64 promoted = 0;
-	int64 ended = 0;
+	Tally tally = {0};
+	TimestampTz now = 0;
 	Queue *queue = queue_acquire_slot(changes[first].slot, changes[first].generation, LW_EXCLUSIVE);
 
+	if (queue)
+	{
+		now = clock_now();
+		queue_follow_line(queue, now);
+	}
 	for (; i < n_changes && changes[i].slot == changes[first].slot &&
 		   changes[i].kind != CHANGE_DROP_QUEUE;
 		 i++)
 	{
 		if (queue)
 		{
-			TimestampTz due = apply_queue_change(queue, &changes[i], &promoted, &ended);
+			TimestampTz due = apply_queue_change(queue, &changes[i], &tally);
 
 			*wake = Min(*wake, due);
 		}
 	}
 	if (queue)
 	{
-		TimestampTz now = clock_now();
-
-		queue_count(queue, promoted, ended, now);
-		queue_refill(queue, now);
-		if (queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now) &&
-			queue_room(queue, 0) > 0)
-			*wake = DT_NOBEGIN;
+		queue_count(queue, tally.promoted, tally.from_line, tally.ended, now);
+		queue_follow_line(queue, now);
 		queue_release(queue);
 	}
 	return i;
 }
 
-static void
+/* Returns when the runner is to look at it. */
+static TimestampTz
 apply_all(void)
 {
 	TimestampTz wake = DT_NOEND;
@@ -474,8 +484,7 @@ apply_all(void)
 				i = apply_run(i, &wake);
 		}
 	}
-	if (wake != DT_NOEND)
-		database_wake_runner(wake);
+	return wake;
 }
 
 /* Undoes the changes from the end down to (not including) keep. */
@@ -553,20 +562,31 @@ pending_retract(int n_last, const int64 *keep, int n_keep)
 	n_changes = to;
 }
 
+/*
+ * The runner is woken for what it would sleep past: what `wake` says, or somebody
+ * who can be let in, now that room is free or taken, or set aside no longer.
+ */
 static void
-leave_queues(void)
+leave_queues(TimestampTz wake)
 {
+	TimestampTz now = clock_now();
+
 	for (int i = 0; i < n_touched; i++)
 	{
 		Queue *queue = queue_acquire_slot(touched[i].slot, touched[i].generation, LW_EXCLUSIVE);
 
 		if (queue)
 		{
+			TimestampTz due = queue_promote_due(queue, now);
+
 			queue->in_flight = Max(0, queue->in_flight - 1);
 			queue->changes++;
 			queue_release(queue);
+			wake = Min(wake, due);
 		}
 	}
+	if (wake != DT_NOEND)
+		database_wake_runner(wake);
 	/* The arrays go with TopTransactionContext. */
 	changes = NULL;
 	touched = NULL;
@@ -593,8 +613,7 @@ pending_xact(XactEvent event, void *arg)
 			own_write = 0;
 			if (changes)
 			{
-				apply_all();
-				leave_queues();
+				leave_queues(apply_all());
 			}
 			break;
 		case XACT_EVENT_ABORT:
@@ -603,7 +622,7 @@ pending_xact(XactEvent event, void *arg)
 			if (changes)
 			{
 				undo_down_to(0);
-				leave_queues();
+				leave_queues(DT_NOEND);
 			}
 			break;
 		case XACT_EVENT_PRE_PREPARE:
@@ -614,7 +633,7 @@ pending_xact(XactEvent event, void *arg)
 							 "cannot PREPARE a transaction that has changed a waiting room");
 			break;
 		case XACT_EVENT_PREPARE:
-			leave_queues();
+			leave_queues(DT_NOEND);
 			break;
 		default:
 			break;

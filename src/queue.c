@@ -280,10 +280,15 @@ ticket_expire(PG_FUNCTION_ARGS)
 
 /* ---------- for the runner ---------- */
 
-/* Silence is looked for ten times per idle_ttl, but no more than every 100 ms. */
+/*
+ * Silence is looked for ten times per idle_ttl, but no more than every 100 ms;
+ * and at once when the clock has been put back since the last time.
+ */
 static TimestampTz
-queue_idle_due(const Queue *queue)
+queue_idle_due(const Queue *queue, TimestampTz now)
 {
+	if (queue->idle_checked > now)
+		return now;
 	return queue->idle_checked + Max(100000, queue->config.idle_ttl / 10);
 }
 
@@ -292,11 +297,13 @@ void
 queue_round(int64 queue_id, int *promoted, int *expired)
 {
 	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	TimestampTz now;
 	bool idle;
 
 	if (queue == NULL)
 		return;
-	idle = clock_now() >= queue_idle_due(queue);
+	now = clock_now();
+	idle = now >= queue_idle_due(queue, now);
 	queue_release(queue);
 	*expired += queue_expire(queue_id, idle);
 	*promoted += queue_promote(queue_id, PG_INT32_MAX);
@@ -318,34 +325,15 @@ queue_next_due(int64 queue_id, TimestampTz now)
 
 	if (queue == NULL)
 		return due;
+	due = queue_promote_due(queue, now);
 	line = queue_line(queue);
 	config = &queue->config;
-	if (line->n_waiting > 0 && config->mode != MODE_PAUSED)
-	{
-		int64 free =
-			config->mode == MODE_PASSTHROUGH ? line->n_waiting : config->capacity - queue->active;
-
-		if (config->mode != MODE_PASSTHROUGH && now < config->opens_at)
-			due = config->opens_at;
-		else if (free > 0)
-		{
-			/* As many tokens as can be used, but look every 50 ms. */
-			double tokens = queue->bucket + (double) (now - queue->bucket_at) *
-												config->promote_count / config->promote_interval;
-			double wanted = Min(Min(free, line->n_waiting),
-								Max(1, 50000.0 * config->promote_count / config->promote_interval));
-
-			if (config->mode == MODE_PASSTHROUGH || tokens >= wanted)
-				due = now;
-			else
-				due =
-					now +
-					(int64) ((wanted - tokens) * config->promote_interval / config->promote_count) +
-					1;
-		}
-	}
 	if (line->n_waiting > 0)
-		due = Min(due, queue_idle_due(queue));
+	{
+		TimestampTz idle_due = queue_idle_due(queue, now);
+
+		due = Min(due, idle_due);
+	}
 	if (config->retention >= 0)
 		due = Min(due, queue->prune_due);
 	if (line->n_active > 0)
@@ -360,11 +348,15 @@ queue_next_due(int64 queue_id, TimestampTz now)
  * queue_memory() -> setof (queue_id bigint, waiting bigint, active bigint,
  *		admitted bigint, entered bigint, promoted bigint, ended bigint,
  *		outflow float8, changes bigint, in_flight int, first_place bigint,
- *		ended_rate float8)
+ *		ended_rate float8, promoted_rate float8, tokens float8, bytes bigint,
+ *		ends_at timestamptz)
  *
  * The counters of this database's queues.  active counts places, admitted
  * counts room taken, transactions still running included; first_place is the
- * place of the first that waits; outflow and ended_rate are per second.
+ * place of the first that waits; outflow (from the line, while it can move),
+ * ended_rate and promoted_rate are per second; tokens are how many the rate
+ * lets in now; bytes are those of the pages in use; no
+ * active ticket ends before ends_at.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -385,8 +377,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[12];
-		bool nulls[12] = {false};
+		Datum values[16];
+		bool nulls[16] = {false};
 		TimestampTz now;
 		int64 first;
 
@@ -410,6 +402,11 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[10] = Int64GetDatum(first);
 		nulls[10] = first == 0;
 		values[11] = Float8GetDatum(queue_ended_rate(&copy, now));
+		values[12] = Float8GetDatum(queue_promoted_rate(&copy, now));
+		values[13] = Float8GetDatum(queue_tokens(&copy, now));
+		values[14] = Int64GetDatum((int64) line.n_entries * sizeof(LinePage));
+		values[15] = TimestampTzGetDatum(copy.ends_at);
+		nulls[15] = line.n_active == 0;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -97,6 +97,62 @@ SELECT is((SELECT format('%s %s', "position", estimated_wait IS NULL) FROM ticke
 SELECT is((SELECT time_to_empty IS NULL OR time_to_empty > '360 days' FROM queue_stats WHERE queue_id = :q), true, 'nor does the operator');
 RESET ticket.clock_offset;
 
+-- What was seen in a rehearsal says nothing about the sale; nor do pauses, and those who go straight in.
+SELECT queue_create('sale', capacity => 10000, promote_count => 100, promote_interval => '1 s', idle_ttl => '10 days') AS q \gset
+UPDATE queue SET wait_step = '1 ms', mode = 'paused' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, 'rehearsal' || i)) AS n FROM generate_series(1, 10) AS i \gset
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
+SELECT is(ticket_promote(:q), 10, 'a rehearsal');
+SET ticket.clock_offset = '1h';
+UPDATE queue SET opens_at = clock() + '10 s' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 500) AS i \gset
+SELECT ok((SELECT estimated_wait BETWEEN '10 s' AND '15 s' FROM ticket_enqueue(:q, 'u500')), 'before the sale opens: as configured, from then on');
+SELECT ok((SELECT time_to_empty BETWEEN '10 s' AND '15 s' FROM queue_stats WHERE queue_id = :q), 'and so the operator');
+UPDATE queue SET opens_at = NULL WHERE queue_id = :q;
+SELECT is(pg_temp.waits(:q, '{100,500}'), '1 5', 'it opens: as configured');
+SELECT is(ticket_promote(:q), 100, 'the first go in');
+SELECT is(pg_temp.waits(:q, '{500}'), '4', 'seen for less than a second: as configured');
+CREATE FUNCTION pg_temp.estimate(queue_id bigint, user_id text) RETURNS interval LANGUAGE sql AS $$
+	SELECT estimated_wait FROM ticket.ticket_enqueue($1, $2) $$;
+SET ticket.clock_offset = '3602s';
+-- 100 in two seconds
+SELECT ok(pg_temp.estimate(:q, 'u500') BETWEEN '8 s' AND '16 s', 'then as seen');
+UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
+SELECT is(pg_temp.estimate(:q, 'u500'), NULL, 'paused: not known');
+SET ticket.clock_offset = '3642s';
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
+SELECT ok(pg_temp.estimate(:q, 'u500') BETWEEN '8 s' AND '16 s', 'the time of the pause does not count');
+SET ticket.clock_offset = '3643s';
+SELECT is(ticket_promote(:q), 100, 'but gives the rate back what it allows, once');
+SELECT ok(pg_temp.estimate(:q, 'u500') BETWEEN '4 s' AND '8 s', 'more are seen');
+UPDATE queue SET promote_count = 10 WHERE queue_id = :q;
+SELECT is(pg_temp.waits(:q, '{500}'), '30', 'never faster than configured');
+RESET ticket.clock_offset;
+SELECT is(pg_temp.waits(:q, '{500}'), '30', 'nor by a clock that was put back');
+
+SELECT queue_create('straight', capacity => 5, promote_count => 100, promote_interval => '1 s', idle_ttl => '10 days') AS q \gset
+UPDATE queue SET wait_step = '1 ms' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, 'in' || i)) AS n FROM generate_series(1, 5) AS i \gset
+SET ticket.clock_offset = '30s';
+SELECT is(pg_temp.estimate(:q, 'u1'), '10 ms', 'who went straight in says nothing about the line');
+SELECT ok((SELECT promoted_per_minute BETWEEN 1 AND 10 FROM queue_stats WHERE queue_id = :q), 'but is counted by the minute');
+SET ticket.clock_offset = '89s';
+SELECT is(pg_temp.estimate(:q, 'u1'), '10 ms', 'nobody has been let in: as configured');
+SET ticket.clock_offset = '91s';
+SELECT is(pg_temp.estimate(:q, 'u1'), NULL, 'nor for a whole window: not known');
+RESET ticket.clock_offset;
+
+-- ---------- the clock put back ----------
+
+SELECT queue_create('put back', promote_count => 2, promote_interval => '10 s', idle_ttl => '10 days') AS q \gset
+SET ticket.clock_offset = '1h';
+SELECT count(ticket_enqueue(:q, 'in' || i)) AS n FROM generate_series(1, 2) AS i \gset
+RESET ticket.clock_offset;
+SELECT is((SELECT string_agg(status, ' ') FROM generate_series(1, 2) AS i, ticket_enqueue(:q, 'u' || i)), 'waiting waiting', 'the rate is used up');
+SET ticket.clock_offset = '6s';
+SELECT is(ticket_promote(:q), 1, 'and comes back by the clock there is now');
+RESET ticket.clock_offset;
+
 -- ---------- a shorter idle_ttl ----------
 
 -- Who has been told to ask within the longer one is not sent home for that.
@@ -232,7 +288,7 @@ ROLLBACK;
 
 SELECT queue_create('stats', capacity => 2, promote_count => 60, promote_interval => '1 minute', idle_ttl => '1 day') AS q \gset
 SELECT is((SELECT format('%s %s %s %s %s', waiting, oldest_wait IS NULL, ended_per_minute, round(promoted_per_minute), time_to_empty)
-	FROM queue_stats WHERE queue_id = :q), '0 t 0 60 00:00:00', 'queue_stats of an empty queue');
+	FROM queue_stats WHERE queue_id = :q), '0 t 0 0 00:00:00', 'queue_stats of an empty queue');
 SELECT token AS a FROM ticket_enqueue(:q, 'a') \gset
 SELECT token AS b FROM ticket_enqueue(:q, 'b') \gset
 SELECT token AS c FROM ticket_enqueue(:q, 'c') \gset
@@ -246,6 +302,36 @@ SELECT ticket_leave(:'a') AS left \gset
 SET ticket.clock_offset = '11min';
 -- Two within the last minute; a window of a minute keeps exp(-1) of them
 SELECT ok((SELECT ended_per_minute BETWEEN 0.8 AND 1.2 FROM queue_stats WHERE queue_id = :q), 'who is gone is counted by the minute');
+RESET ticket.clock_offset;
+
+-- What the first in line waits for
+SELECT queue_create('held up', capacity => 1, promote_count => 1, promote_interval => '1 day', active_ttl => '1 hour', idle_ttl => '10 days') AS q \gset
+CREATE FUNCTION pg_temp.held_up_by(queue_id bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT held_up_by FROM ticket.queue_stats s WHERE s.queue_id = $1 $$;
+SELECT token AS a FROM ticket_enqueue(:q, 'a') \gset
+SELECT is(pg_temp.held_up_by(:q), NULL, 'held_up_by: nobody waits');
+SELECT is((SELECT memory_bytes > 0 FROM queue_stats WHERE queue_id = :q), true, 'a ticket takes a page');
+SELECT count(ticket_enqueue(:q, 'b')) AS n \gset
+SELECT is(pg_temp.held_up_by(:q), 'capacity', 'held_up_by: capacity');
+SET ticket.clock_offset = '61min';
+SELECT is(pg_temp.held_up_by(:q), 'runner', 'held_up_by: somebody active is overdue');
+RESET ticket.clock_offset;
+SELECT ticket_leave(:'a') AS left \gset
+SELECT is(pg_temp.held_up_by(:q), 'rate', 'held_up_by: rate');
+UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
+SELECT is(pg_temp.held_up_by(:q), 'paused', 'held_up_by: paused');
+UPDATE queue SET mode = 'passthrough' WHERE queue_id = :q;
+SELECT is(pg_temp.held_up_by(:q), 'runner', 'held_up_by: passthrough');
+UPDATE queue SET mode = 'open', opens_at = clock() + '2 days' WHERE queue_id = :q;
+SELECT is((SELECT format('%s %s', held_up_by, opens_at > clock()) FROM queue_stats WHERE queue_id = :q), 'opens_at t', 'held_up_by: not open yet');
+SET ticket.clock_offset = '3d';
+SELECT is(pg_temp.held_up_by(:q), 'runner', 'held_up_by: there is room');
+SELECT is(ticket_promote(:q), 1, 'for one');
+SELECT is(pg_temp.held_up_by(:q), NULL, 'held_up_by: nobody waits any more');
+SELECT is(ticket_expire(:q), 0, 'nobody is overdue');
+SET ticket.clock_offset = '5d';
+SELECT is(ticket_expire(:q), 1, 'until the time is up');
+SELECT is((SELECT memory_bytes FROM queue_stats WHERE queue_id = :q), 0::bigint, 'an empty queue takes no page');
 RESET ticket.clock_offset;
 
 SELECT places, queues, pages FROM memory_stats \gset before_

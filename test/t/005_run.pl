@@ -117,6 +117,12 @@ $node->safe_psql('other', 'CREATE EXTENSION ticket');
 ($state, $out, $notice) = outcome($node, 'other', q(CALL ticket.run('10 milliseconds')));
 is("$state$notice", '00000', 'another database has its own');
 
+# A rehearsal with the clock an hour ahead: put back, silence is looked for at once.
+$node->safe_psql('other', q(SELECT ticket.queue_create('rehearsed', capacity => 0, idle_ttl => '1 millisecond');
+	SET ticket.clock_offset = '1h'; SELECT ticket.tick()));
+enqueue($node, 'other', 'silent');
+ok($node->poll_query_until('other', 'SELECT (ticket.tick()).expired_tickets = 1'), 'the clock put back: silence is looked for');
+
 # Not inside a transaction, and not from a function
 refused($node, 'postgres', q(BEGIN; CALL ticket.run('1 second')), '2D000',
 	'run is refused inside a transaction block');
