@@ -56,10 +56,12 @@ CREATE TABLE ticket.reservation (
 	idempotency_key	text CONSTRAINT reservation_key CHECK (length(idempotency_key) BETWEEN 1 AND 255),
 	asked			text,
 	pending_payment	bigint,
+	given_back		int[],
 	CONSTRAINT reservation_expires CHECK (expires_at >= created_at),
 	CONSTRAINT reservation_asked CHECK ((asked IS NULL) = (idempotency_key IS NULL)),
 	CONSTRAINT reservation_seats CHECK (cardinality(seat_ids) BETWEEN 1 AND 1000
 		AND cardinality(prices) = cardinality(seat_ids)),
+	CONSTRAINT reservation_given_back CHECK (NOT given_back && seat_ids),
 	CONSTRAINT reservation_live CHECK ((status IN ('held', 'paid')) = (ended_at IS NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX reservation_user_performance ON ticket.reservation (user_id, performance_id);
@@ -70,7 +72,7 @@ COMMENT ON TABLE ticket.reservation IS 'Seats of one user: held, then paid, or g
 COMMENT ON COLUMN ticket.reservation.reservation_id IS 'Number of the reservation';
 COMMENT ON COLUMN ticket.reservation.performance_id IS 'The performance';
 COMMENT ON COLUMN ticket.reservation.user_id IS 'Whose it is';
-COMMENT ON COLUMN ticket.reservation.seat_ids IS 'Its seats, ascending; seats cancelled out of it are no longer here';
+COMMENT ON COLUMN ticket.reservation.seat_ids IS 'Its seats, ascending; those given back before the rest are in given_back';
 COMMENT ON COLUMN ticket.reservation.prices IS 'What was agreed for each of seat_ids, in the same order';
 COMMENT ON COLUMN ticket.reservation.amount IS 'Sum of prices';
 COMMENT ON COLUMN ticket.reservation.status IS
@@ -83,6 +85,8 @@ COMMENT ON COLUMN ticket.reservation.place IS 'The place in that queue, whose ti
 COMMENT ON COLUMN ticket.reservation.idempotency_key IS 'Key the caller gave to seat_hold: the same call again finds this row';
 COMMENT ON COLUMN ticket.reservation.asked IS 'What the call with that key asked for, to tell the same call from another';
 COMMENT ON COLUMN ticket.reservation.pending_payment IS 'The payment at a provider that is under way for it';
+COMMENT ON COLUMN ticket.reservation.given_back IS
+	'Seats that were released or cancelled while it kept others: who gives them back again gets the answer, not an error; NULL: none';
 
 CREATE TRIGGER final_state BEFORE UPDATE OF status, ended_at ON ticket.reservation
 	FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL AND OLD.status <> NEW.status)
@@ -127,7 +131,7 @@ COMMENT ON FUNCTION ticket.hold_extend(bigint, text, interval) IS
 CREATE FUNCTION ticket.seat_release(reservation_id bigint, user_id text, seat_ids int[] DEFAULT NULL)
 	RETURNS boolean LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_release';
 COMMENT ON FUNCTION ticket.seat_release(bigint, text, int[]) IS
-	'Gives held seats back, all or these; false if the hold had ended before';
+	'Gives held seats back, all or these; false if the hold had ended, or these had been given back, before';
 
 CREATE FUNCTION ticket.seat_hold_expire(max_count int DEFAULT NULL) RETURNS int
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold_expire';

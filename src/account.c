@@ -117,7 +117,7 @@ Datum
 ticket_point_charge(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
-	text *user = arg_user(fcinfo, 0);
+	text *user = arg_participant(fcinfo, 0);
 	int64 amount = arg_amount(fcinfo, 1, "amount");
 	text *key = arg_key(fcinfo, 2);
 	OwnerContext owner;

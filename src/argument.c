@@ -106,6 +106,23 @@ arg_user(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
+ * The same, of one who begins something: not the pseudonym of a user who has
+ * withdrawn, nor what might be taken for one.
+ */
+text *
+arg_participant(FunctionCallInfo fcinfo, int argno)
+{
+	text *user = arg_user(fcinfo, argno);
+	Size length = strlen(PSEUDONYM_PREFIX);
+
+	if (VARSIZE_ANY_EXHDR(user) >= length &&
+		memcmp(VARDATA_ANY(user), PSEUDONYM_PREFIX, length) == 0)
+		ticket_error(ERROR_BAD_ARGUMENT, "Such a name stands for a user who has withdrawn.", NULL,
+					 "user_id must not begin with \"%s\"", PSEUDONYM_PREFIX);
+	return user;
+}
+
+/*
  * Who it is that does something: the authenticated user, where there is one,
  * else the name given, else the database role.
  */

@@ -27,11 +27,13 @@ static AnswerType cancel_answer = {
 	{{"reservation_id", INT8OID}, {"status", TEXTOID}, {"refunded", INT8OID}, {"balance", INT8OID}},
 };
 
+/* The last column: these seats were given back before, all of them. */
 static SavedPlan lock_reservation = {
-	"SELECT status, expires_at, seat_ids, prices, performance_id FROM ticket.reservation"
+	"SELECT status, expires_at, seat_ids, prices, performance_id,"
+	" coalesce(given_back OPERATOR(pg_catalog.@>) $3, false) FROM ticket.reservation"
 	" WHERE reservation_id" EQ "$1 AND user_id" EQ "$2 FOR NO KEY UPDATE",
-	2,
-	{INT8OID, TEXTOID},
+	3,
+	{INT8OID, TEXTOID, INT4ARRAYOID},
 };
 
 /*
@@ -70,6 +72,7 @@ static SavedPlan write_cancel = {
 	" status = CASE WHEN $2 IS NULL THEN 'cancelled' ELSE status END,"
 	" ended_at = CASE WHEN $2 IS NULL THEN $7 END,"
 	" seat_ids = coalesce($2, seat_ids), prices = coalesce($3, prices),"
+	" given_back = CASE WHEN $2 IS NULL THEN given_back ELSE given_back" CONCAT "$4 END,"
 	" amount = CASE WHEN $2 IS NULL THEN amount ELSE amount" MINUS "$5 END"
 	" WHERE reservation_id" EQ "$1 AND status" EQ "'paid' RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL FROM r"
@@ -300,8 +303,9 @@ cancel_held(const Cancellation *c)
  * Gives a paid reservation, or some of its seats, back: seats free, and of the
  * money what the cancel policy does not keep back, in one transaction.  A hold
  * is released; money of a provider that comes for it later is refunded.  Called
- * again on what has ended it changes nothing and tells what was refunded.
- * refunded is the sum of all refunds of the reservation.
+ * again on what has ended, or for seats given back before, it changes nothing
+ * and tells what was refunded.  refunded is the sum of all refunds of the
+ * reservation.
  *
  * Errors: 22023, TK005, TK009, TK013, TK014, TK016, TK019.
  * Locks: the reservation's row (waits for a payment of it), the seats' rows,
@@ -312,9 +316,10 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	Cancellation c = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
-	Datum args[2];
+	Datum args[3];
 	OwnerContext owner;
 	const char *status;
+	bool again;
 	bool isnull;
 	Datum values[4];
 	bool nulls[4] = {false};
@@ -327,12 +332,14 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	args[0] = Int64GetDatum(c.reservation_id);
 	args[1] = PointerGetDatum(c.user);
-	if (plan_run(&lock_reservation, args, NULL) == 0)
+	args[2] = PG_GETARG_DATUM(2);
+	if (plan_run(&lock_reservation, args, c.seat ? NULL : "  n") == 0)
 		reservation_missing(c.reservation_id, c.user);
 	c.now = clock_now();
 	c.performance_id = result_int64(0, 5);
 	status = TextDatumGetCString(result_datum(0, 1, &isnull));
-	if (strcmp(status, "paid") == 0)
+	again = DatumGetBool(result_datum(0, 6, &isnull));
+	if (strcmp(status, "paid") == 0 && !again)
 		status = cancel_paid(&c);
 	else if (strcmp(status, "held") == 0)
 		status = cancel_held(&c);

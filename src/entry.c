@@ -435,7 +435,7 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	TicketView view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
-	text *user = arg_user(fcinfo, 1);
+	text *user = arg_participant(fcinfo, 1);
 	OwnerContext owner;
 	bool active;
 	bool done = false;

@@ -8,7 +8,7 @@
  *		hold_repeated	that; and the answer of the first call with this key
  *		hold_admit		may this user buy now?
  *		hold_look		are the seats to be had?
- *		hold_limit		may the user have so many?
+ *		hold_limit		may the user have so many?  And still buy, if that took time?
  *		hold_lock		the seats' locks, tried
  *		hold_take_over	holds on the seats that are over
  *		hold_finish		all that is written; the answer
@@ -56,7 +56,7 @@ extern bool hold_repeated(HoldRequest *request, Datum *answer);
 extern void hold_admit(const HoldRequest *request, TimestampTz now);
 extern int hold_look(HoldRequest *request, TimestampTz now);
 extern void hold_limit(const HoldRequest *request, TimestampTz now);
-extern int64 hold_user_seats(const HoldRequest *request, TimestampTz now);
+extern int64 hold_user_seats(const HoldRequest *request, TimestampTz now, bool *waited);
 extern int hold_lock(const HoldRequest *request);
 extern void hold_unlock(const HoldRequest *request, int n_seats);
 extern bool hold_take_over(const HoldRequest *request);

@@ -137,6 +137,7 @@ payment_find_seats(Payment *payment)
 {
 	int n = ArrayGetNItems(ARR_NDIM(payment->seats), ARR_DIMS(payment->seats));
 	bool held = strcmp(payment->reservation_status, "held") == 0;
+	bool waited;
 
 	if (payment->cancelled)
 		return "the performance is cancelled";
@@ -152,7 +153,8 @@ payment_find_seats(Payment *payment)
 		return "the performance has begun";
 	if (!payment->hold.performance.scheduled)
 		return "the performance was withdrawn";
-	if (hold_user_seats(&payment->hold, payment->now) + n > payment->hold.performance.max_seats)
+	if (hold_user_seats(&payment->hold, payment->now, &waited) + n >
+		payment->hold.performance.max_seats)
 		return "the user has other seats by now";
 	/* Over, but nobody has taken the seats: while we have its row nobody can. */
 	if (held)

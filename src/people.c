@@ -19,6 +19,7 @@
 #include "load.h"
 #include "memory.h"
 #include "metrics.h"
+#include "miscadmin.h"
 #include "pending.h"
 #include "plan.h"
 #include "relation.h"
@@ -238,8 +239,9 @@ static SavedPlan settle_account = {
 static SavedPlan rename_plan[] = {
 	/* No index on the tickets that have ended, which every fan would pay for. */
 	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
+	/* A hold that was made in the last moment is one made after. */
 	{"UPDATE ticket.reservation SET user_id = $2, idempotency_key = NULL, asked = NULL"
-	 " WHERE user_id" EQ "$1",
+	 " WHERE user_id" EQ "$1 AND status" NE "'held'",
 	 RENAME_TYPES},
 	{"UPDATE ticket.account SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
 	/* Those that paid and those that did not have an index each; an array keeps it at that. */
@@ -326,7 +328,7 @@ new_pseudonym(void)
 	if (!pg_strong_random(random, sizeof(random)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
-	return psprintf("withdrawn-%016llx%016llx", (unsigned long long) random[0],
+	return psprintf(PSEUDONYM_PREFIX "%016llx%016llx", (unsigned long long) random[0],
 					(unsigned long long) random[1]);
 }
 
@@ -355,15 +357,17 @@ leave_tickets(text *user)
 	return left;
 }
 
-/* Locks the user's live reservations and gives back what is not paid. */
+/*
+ * Locks the user's live reservations and gives back what is not paid; *released
+ * grows by what had not ended by itself.  Returns how many were held.
+ */
 static int
-release_holds(text *user)
+release_some_holds(text *user, int *released)
 {
 	Datum args[2] = {PointerGetDatum(user), PointerGetDatum(user)};
 	int n = plan_run(&lock_reservations, args, NULL);
 	int64 *held = palloc(n * sizeof(int64));
 	int n_held = 0;
-	int released = 0;
 
 	for (int i = 0; i < n; i++)
 		if (result_equals(i, 2, "held"))
@@ -374,8 +378,19 @@ release_holds(text *user)
 
 		args[0] = Int64GetDatum(held[i]);
 		plan_run(&release_hold, args, NULL);
-		released += DatumGetBool(result_datum(0, 1, &isnull));
+		*released += DatumGetBool(result_datum(0, 1, &isnull));
 	}
+	return n_held;
+}
+
+/* All of them, also those made while others were waited for. */
+static int
+release_holds(text *user)
+{
+	int released = 0;
+
+	while (release_some_holds(user, &released) > 0)
+		CHECK_FOR_INTERRUPTS();
 	return released;
 }
 
@@ -450,7 +465,7 @@ Datum
 ticket_user_withdraw(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
-	text *user = arg_user(fcinfo, 0);
+	text *user = arg_participant(fcinfo, 0);
 	const char *settlement = ticket_withdraw_points == WITHDRAW_PAYOUT ? "payout" : "forfeit";
 	OwnerContext owner;
 	char *pseudonym;

@@ -57,11 +57,11 @@ hold_has_ended(int64 reservation_id, TimestampTz expires_at)
 /* ---------- end of a hold ---------- */
 
 static SavedPlan lock_reservation = {
-	"SELECT status, expires_at, seat_ids, created_at, performance_id, pending_payment"
-	" FROM ticket.reservation"
+	"SELECT status, expires_at, seat_ids, created_at, performance_id, pending_payment,"
+	" coalesce(given_back OPERATOR(pg_catalog.@>) $3, false) FROM ticket.reservation"
 	" WHERE reservation_id" EQ "$1 AND user_id" EQ "$2 FOR NO KEY UPDATE",
-	2,
-	{INT8OID, TEXTOID},
+	3,
+	{INT8OID, TEXTOID, INT4ARRAYOID},
 };
 
 static bool
@@ -164,19 +164,25 @@ typedef struct Hold
 	TimestampTz created_at;
 	int64 performance_id;
 	int64 pending_payment; /* at a provider; 0: none */
+	bool given_back; /* the seats in question, before */
 	int n_seats;
 	int32 *seat;
 } Hold;
 
-/* Locks the user's reservation, which must not be paid.  As the owner. */
+/*
+ * Locks the user's reservation, which must not be paid.  asked: an array of
+ * some of its seats, or NULL.  As the owner.
+ */
 static void
-hold_lock_row(Hold *hold, text *user)
+hold_lock_row(Hold *hold, text *user, const Datum *asked)
 {
-	Datum args[2] = {Int64GetDatum(hold->reservation_id), PointerGetDatum(user)};
+	Datum args[3] = {Int64GetDatum(hold->reservation_id), PointerGetDatum(user)};
 	ArrayType *seats;
 	bool isnull;
 
-	if (plan_run(&lock_reservation, args, NULL) == 0)
+	if (asked)
+		args[2] = *asked;
+	if (plan_run(&lock_reservation, args, asked ? NULL : "  n") == 0)
 		reservation_missing(hold->reservation_id, user);
 	hold->now = clock_now();
 	hold->status = TextDatumGetCString(result_datum(0, 1, &isnull));
@@ -187,6 +193,7 @@ hold_lock_row(Hold *hold, text *user)
 	hold->created_at = result_int64(0, 4);
 	hold->performance_id = result_int64(0, 5);
 	hold->pending_payment = result_int64(0, 6);
+	hold->given_back = DatumGetBool(result_datum(0, 7, &isnull));
 	if (strcmp(hold->status, "paid") == 0)
 		ticket_error(ERROR_WRONG_STATE, NULL, "Use reservation_cancel.",
 					 "reservation %lld is paid", (long long) hold->reservation_id);
@@ -208,7 +215,8 @@ static SavedPlan release_some = {
 	" r AS (UPDATE ticket.reservation SET"
 	" seat_ids = (SELECT pg_catalog.array_agg(seat_id ORDER BY n) FROM u),"
 	" prices = (SELECT pg_catalog.array_agg(price ORDER BY n) FROM u),"
-	" amount = (SELECT pg_catalog.sum(price)::pg_catalog.int8 FROM u)"
+	" amount = (SELECT pg_catalog.sum(price)::pg_catalog.int8 FROM u),"
+	" given_back = given_back" CONCAT "$2"
 	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL,"
 	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id"
@@ -237,7 +245,8 @@ hold_release_some(const Hold *hold, Datum seats, int n_seats)
  *				seat_ids int[] default null) -> boolean
  *
  * Gives the seats of a hold back, all or these, of which the rest stays held
- * until the same time; false if the hold had ended before.
+ * until the same time; false if the hold had ended, or all of these had been
+ * given back, before.
  *
  * Errors: 22023, TK005 (also: a seat that is not of the hold), TK009 (it is
  * paid: cancel it), TK013, TK014, TK016.
@@ -256,8 +265,8 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 
 	refuse_standby();
 	owner_begin(&owner);
-	hold_lock_row(&hold, user);
-	live = strcmp(hold.status, "held") == 0;
+	hold_lock_row(&hold, user, seat ? &PG_GETARG_DATUM(2) : NULL);
+	live = strcmp(hold.status, "held") == 0 && !hold.given_back;
 	if (live && hold.expires_at <= hold.now)
 	{
 		hold_end(hold.reservation_id, true, hold.now);
@@ -316,7 +325,7 @@ ticket_hold_extend(PG_FUNCTION_ARGS)
 
 	refuse_standby();
 	owner_begin(&owner);
-	hold_lock_row(&hold, user);
+	hold_lock_row(&hold, user, NULL);
 	if (strcmp(hold.status, "held") == 0 ? hold.expires_at <= hold.now :
 										   strcmp(hold.status, "expired") == 0)
 		hold_has_ended(hold.reservation_id, hold.expires_at);

@@ -73,7 +73,7 @@ hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int to
 {
 	int64 performance_id = arg_id(fcinfo, 0, "performance_id");
 
-	request->user = arg_user(fcinfo, user_argno);
+	request->user = arg_participant(fcinfo, user_argno);
 	request->key = arg_key(fcinfo, key_argno);
 	request->has_token = !PG_ARGISNULL(token_argno);
 	refuse_standby();
@@ -396,9 +396,12 @@ seats_over(Datum *reservation, int n_over, TimestampTz now)
 	return n;
 }
 
-/* Seats the user has in the performance: bought, or held and not yet over. */
+/*
+ * Seats the user has in the performance: bought, or held and not yet over.
+ * *waited: a payment of some may have been waited for.
+ */
 int64
-hold_user_seats(const HoldRequest *request, TimestampTz now)
+hold_user_seats(const HoldRequest *request, TimestampTz now, bool *waited)
 {
 	RowScan scan;
 	ScanKeyData key[2];
@@ -432,21 +435,26 @@ hold_user_seats(const HoldRequest *request, TimestampTz now)
 		n += ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
 	}
 	row_scan_end(&scan);
+	*waited = n_over > 0;
 	return n + seats_over(over, n_over, now);
 }
 
 void
 hold_limit(const HoldRequest *request, TimestampTz now)
 {
-	int64 has = hold_user_seats(request, now);
+	bool waited;
+	int64 has = hold_user_seats(request, now, &waited);
 	int max = request->performance.max_seats;
 
 	if (has + request->n_seats > max)
 		ticket_error(ERROR_LIMIT_REACHED,
 					 psprintf("The user has %lld and wants %d more; %d are allowed.",
 							  (long long) has, request->n_seats, max),
-					 NULL, "too many seats of performance %lld for one user",
+					 "Ask for fewer, or give some back.", "too many seats of performance %lld for one user",
 					 (long long) request->performance.performance_id);
+	/* Paying may have ended the ticket, and the time that it took the sale. */
+	if (waited)
+		hold_admit(request, clock_now());
 }
 
 /* ---------- writing ---------- */
@@ -508,6 +516,7 @@ write_reservation(const HoldRequest *request, int64 reservation_id, TimestampTz 
 		[COL_RESERVATION_IDEMPOTENCY_KEY] = request->key == NULL,
 		[COL_RESERVATION_ASKED] = request->key == NULL,
 		[COL_RESERVATION_PENDING_PAYMENT] = true,
+		[COL_RESERVATION_GIVEN_BACK] = true,
 	};
 
 	if (request->key == NULL)

@@ -74,7 +74,11 @@ extern const char *ticket_error_sqlstate(TicketError code, const char **name);
 /* Seats of one call, at most. */
 #define MAX_SEATS 1000
 
+/* What a user who has withdrawn is called begins with this, and no user_id does. */
+#define PSEUDONYM_PREFIX "withdrawn-"
+
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);
+extern text *arg_participant(FunctionCallInfo fcinfo, int argno);
 extern text *arg_actor(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);
 extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);

@@ -86,12 +86,18 @@ SELECT is((SELECT format('%s %s %s %s', payload -> 'seat_ids', payload -> 'relea
 	FROM outbox WHERE type = 'reservation.released' AND aggregateid = :'r'), '[1, 3, 12] [11, 2] 500 held', 'an event tells which');
 SELECT format('SELECT ticket.seat_release(%s, $$a$$, %%s)', :r) AS release \gset
 SELECT pg_temp.refused(format(:'release', seats), 'TK005', 'not a seat of it: ' || seats)
-FROM unnest(ARRAY[$$'{2}'$$, $$'{11}'$$, $$'{1,4}'$$, $$'{0}'$$, $$'{-1}'$$, $$'{2147483647}'$$]) AS seats;
+FROM unnest(ARRAY[$$'{4}'$$, $$'{1,4}'$$, $$'{1,2}'$$, $$'{2,4}'$$, $$'{0}'$$, $$'{-1}'$$, $$'{2147483647}'$$]) AS seats;
 SELECT pg_temp.refused(format(:'release', seats), '22023', 'bad seats: ' || seats)
 FROM unnest(ARRAY[$$'{}'$$, $$'{NULL}'$$, $$'{1,NULL}'$$, $$'{1,1}'$$, $$'{{1,3}}'$$, 'ARRAY(SELECT generate_series(1, 1001))']) AS seats;
 SELECT pg_temp.refused(format('SELECT ticket.seat_release(%s, $$b$$, $${1}$$)', :r), 'TK005', 'not another''s');
+SELECT is((SELECT given_back FROM reservation WHERE reservation_id = :r), '{11,2}', 'what was given back is remembered');
+SELECT pg_temp.state() AS state \gset
+SELECT is((SELECT array_agg(seat_release(:r, 'a', seats::int[])) FROM unnest(ARRAY['{2,11}', '{11}', '[3:3]={2}']) AS seats), '{f,f,f}',
+	'called again for the same seats: they had been given back before');
+SELECT is(pg_temp.state(), :'state', 'and nothing has changed');
 SELECT is(seat_release(:r, 'a', '[7:7]={3}'), true, 'once more');
 SELECT is(pg_temp.hold(:r), 'held {1,12} {100,300} 400, t', 'two are left');
+SELECT is(seat_release(:r, 'a', '{3,2}'), false, 'given back one after another');
 SELECT point_charge('a', 1000) AS balance \gset
 SELECT is((SELECT amount FROM pay_reservation(:r, 'a')), 400::bigint, 'what is left is paid');
 SELECT pg_temp.refused(format(:'release', $$'{1}'$$), 'TK009', 'and no longer a hold');

@@ -256,5 +256,30 @@ SELECT ticket.user_block('people-p', 'resale') AS blocked \gset
 SELECT pg_temp.refused(format('SELECT ticket.payment_begin(%s, $$people-p$$, $$card$$)', :r), 'TK018', 'no payment begins at a provider');
 SELECT pg_temp.refused(format('SELECT ticket.seat_hold_best(%s, 1, $$people-p$$)', :p), 'TK018', 'nor are the best seats held');
 SELECT ok(ticket.seat_release(:r, 'people-p'), 'what is held may be given back');
+SELECT ticket.user_unblock('people-p') AS done, ticket.point_charge('people-p', 100) AS balance \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{2}', 'people-p') \gset
+SELECT reservation_id AS r2 FROM ticket.seat_hold(:p, '{3}', 'people-p') \gset
+SELECT pay::text AS pay FROM ticket.pay_reservation(:r, 'people-p', 'key') AS pay \gset
+SELECT ticket.user_block('people-p', 'resale') AS blocked \gset
+SELECT is((SELECT pay::text FROM ticket.pay_reservation(:r, 'people-p') AS pay), :'pay', 'who paid before he was blocked gets his payment');
+SELECT is((SELECT pay::text FROM ticket.pay_reservation(:r, 'people-p', 'key') AS pay), :'pay', 'with the key, too');
+SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, $$people-p$$)', :r2), 'TK018', 'and pays no more');
+SELECT is((SELECT status FROM ticket.reservation WHERE reservation_id = :r2), 'held', 'what he holds he holds');
+SELECT is((SELECT status FROM ticket.reservation_cancel(:r, 'people-p')), 'cancelled', 'what he has he may give back');
+
+-- ---------- names that stand for users who have withdrawn ----------
+
+SELECT pg_temp.refused(format(call, name), '22023', regexp_replace(call, '\d+', 'n') || ' ' || name) FROM (VALUES
+	(format('SELECT ticket.ticket_enqueue(%s, %%L)', :q)), (format('SELECT ticket.seat_hold(%s, $${9}$$, %%L)', :p)),
+	(format('SELECT ticket.seat_hold_best(%s, 1, %%L)', :p)), ('SELECT ticket.point_charge(%L, 1)'), ('SELECT ticket.user_withdraw(%L)')) AS c(call),
+	unnest(ARRAY['withdrawn-', 'withdrawn-' || repeat('0', 32), 'withdrawn-bob']) AS n(name);
+SELECT is(ticket.point_charge(name, 1), 1::bigint, 'no such name: ' || name) FROM unnest('{withdrawn,withdrawn_bob,Withdrawn-bob,bob-withdrawn-}'::text[]) AS name;
+-- An operator gives back what one who has withdrawn had bought
+SELECT ticket.point_charge('people-gone', 10) AS balance \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{10}', 'people-gone') \gset
+SELECT count(ticket.pay_reservation(:r, 'people-gone')) AS n, count(ticket.user_withdraw('people-gone')) AS m \gset
+SELECT user_id AS pseudonym FROM ticket.reservation WHERE reservation_id = :r \gset
+SELECT is((SELECT format('%s %s', status, refunded) FROM ticket.reservation_cancel(:r, :'pseudonym')), 'cancelled 10', 'under its name it can be given back');
+SELECT is((SELECT string_agg(invariant, ', ') FROM ticket.verify() WHERE NOT ok), NULL, 'every invariant holds');
 
 SELECT * FROM finish();
