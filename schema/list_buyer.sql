@@ -184,6 +184,7 @@ DECLARE
 	behind bigint := coalesce(after, -9223372036854775808);
 	now timestamptz := ticket.clock();
 BEGIN
+	PERFORM ticket.check_argument(concert_id IS NOT NULL, 'concert_id must not be NULL');
 	RETURN QUERY
 	SELECT p.performance_id, v.name, p.starts_at, p.queue_id, p.sale_opens_at, p.sale_closes_at,
 		p.status = 'scheduled' AND (p.sale_opens_at IS NULL OR p.sale_opens_at <= now)
@@ -228,14 +229,16 @@ SELECT r.reservation_id, ticket.reservation_number(r.reservation_id) AS number,
 				ORDER BY h.until LIMIT 1) AS was
 			FROM ticket.seat e JOIN ticket.section s ON s.section_id = e.section_id
 			WHERE e.performance_id = r.performance_id AND e.seat_id = u.seat_id OFFSET 0) s ON true) AS seats,
-	r.amount, r.created_at, r.expires_at, r.ended_at, m.payment_id, m.provider, m.paid_at, m.refunded
+	r.amount, r.created_at, r.expires_at, r.ended_at, m.payment_id, m.provider, m.paid_at, m.refunded,
+	a.now_starts_at, n.now_venue
 FROM ticket.reservation r
 	LEFT JOIN LATERAL (SELECT * FROM ticket.payment m
 		WHERE m.reservation_id = r.reservation_id AND m.paid_at IS NOT NULL OFFSET 0) m ON true,
 	LATERAL (
 		SELECT CASE WHEN p.was IS NULL THEN p.starts_at ELSE (p.was ->> 'starts_at')::timestamptz END AS starts_at,
 			CASE WHEN p.was IS NULL THEN p.concert_id ELSE (p.was ->> 'concert_id')::bigint END AS concert_id,
-			CASE WHEN p.was IS NULL THEN p.venue_id ELSE (p.was ->> 'venue_id')::bigint END AS venue_id
+			CASE WHEN p.was IS NULL THEN p.venue_id ELSE (p.was ->> 'venue_id')::bigint END AS venue_id,
+			p.starts_at AS now_starts_at, p.venue_id AS now_venue_id
 		FROM (SELECT p.starts_at, p.concert_id, p.venue_id, (SELECT h.was FROM ticket.catalogue_past h
 				WHERE h.kind = 'performance' AND h.id = p.performance_id AND h.until > r.created_at
 				ORDER BY h.until LIMIT 1) AS was
@@ -243,7 +246,9 @@ FROM ticket.reservation r
 	LATERAL (
 		SELECT CASE WHEN c.was IS NULL THEN c.name ELSE c.was ->> 'name' END AS concert,
 			CASE WHEN c.was IS NULL THEN c.artist ELSE c.was ->> 'artist' END AS artist,
-			CASE WHEN v.was IS NULL THEN v.name ELSE v.was ->> 'name' END AS venue
+			CASE WHEN v.was IS NULL THEN v.name ELSE v.was ->> 'name' END AS venue,
+			CASE WHEN a.now_venue_id = a.venue_id THEN v.name
+				ELSE (SELECT w.name FROM ticket.venue w WHERE w.venue_id = a.now_venue_id) END AS now_venue
 		FROM (SELECT c.name, c.artist, (SELECT h.was FROM ticket.catalogue_past h
 				WHERE h.kind = 'concert' AND h.id = c.concert_id AND h.until > r.created_at
 				ORDER BY h.until LIMIT 1) AS was
@@ -273,6 +278,8 @@ COMMENT ON COLUMN ticket.reservation_card.payment_id IS 'The payment that paid f
 COMMENT ON COLUMN ticket.reservation_card.provider IS 'Where the money came from';
 COMMENT ON COLUMN ticket.reservation_card.paid_at IS 'When it was paid';
 COMMENT ON COLUMN ticket.reservation_card.refunded IS 'How much has gone back';
+COMMENT ON COLUMN ticket.reservation_card.now_starts_at IS 'When it takes place by now: it may have been moved since';
+COMMENT ON COLUMN ticket.reservation_card.now_venue IS 'Where it takes place by now, by the name that the venue has now';
 
 /* ---------- what a user has ---------- */
 
@@ -283,7 +290,7 @@ CREATE FUNCTION ticket.user_reservations(
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT paid_at timestamptz,
-	OUT refunded bigint, OUT total bigint
+	OUT refunded bigint, OUT total bigint, OUT now_starts_at timestamptz, OUT now_venue text
 ) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -296,14 +303,15 @@ BEGIN
 		SELECT r.reservation_id FROM ticket.reservation r WHERE r.user_id = caller
 	)
 	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
-		d.seats, d.amount, d.created_at, d.expires_at, d.paid_at, d.refunded, (SELECT count(*) FROM mine)
+		d.seats, d.amount, d.created_at, d.expires_at, d.paid_at, d.refunded, (SELECT count(*) FROM mine),
+		d.now_starts_at, d.now_venue
 	FROM (SELECT m.reservation_id FROM mine m WHERE m.reservation_id < coalesce(after, 9223372036854775807)
 			ORDER BY m.reservation_id DESC LIMIT n) m,
 		LATERAL (SELECT * FROM ticket.reservation_card d WHERE d.reservation_id = m.reservation_id OFFSET 0) d
 	ORDER BY d.reservation_id DESC;
 END $$;
 COMMENT ON FUNCTION ticket.user_reservations(text, int, bigint) IS
-	'The reservations of a user, newest first, with what was agreed; total: how many there are in all';
+	'The reservations of a user, newest first, with what was agreed, and when and where it is by now; total: how many there are in all';
 
 CREATE FUNCTION ticket.own_reservation(reservation_id bigint, user_id text) RETURNS ticket.reservation_card
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -325,15 +333,17 @@ CREATE FUNCTION ticket.user_reservation(
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz,
-	OUT payment_id bigint, OUT provider text, OUT paid_at timestamptz, OUT refunded bigint
+	OUT payment_id bigint, OUT provider text, OUT paid_at timestamptz, OUT refunded bigint,
+	OUT now_starts_at timestamptz, OUT now_venue text
 ) LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
 	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
-		d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded
+		d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded,
+		d.now_starts_at, d.now_venue
 	FROM ticket.own_reservation($1, $2) d;
 END;
 COMMENT ON FUNCTION ticket.user_reservation(bigint, text) IS
-	'One reservation of a user: what was agreed, what became of it, how it was paid';
+	'One reservation of a user: what was agreed, what became of it, how it was paid; when and where it is by now';
 
 CREATE FUNCTION ticket.point_history(
 	user_id text,

@@ -32,7 +32,8 @@ BEGIN
 	IF venue_id IS NOT NULL THEN
 		PERFORM ticket.venue_lock(venue_id);
 	END IF;
-	before := ticket.performance_lock(performance_id);
+	-- One that is off sale takes place all the same.
+	before := ticket.performance_lock(performance_id, withdrawn_too => true);
 	PERFORM ticket.check_argument(starts_at IS NULL OR isfinite(starts_at) AND starts_at > ticket.clock(),
 		'starts_at must be in the future and not be infinite');
 	UPDATE ticket.performance p SET
@@ -49,7 +50,7 @@ BEGIN
 		'sale_closes_at', after.sale_closes_at, 'former_starts_at', before.starts_at, 'former_venue_id', before.venue_id)));
 END $$;
 COMMENT ON FUNCTION ticket.performance_move(bigint, timestamptz, bigint, timestamptz, timestamptz) IS
-	'Moves a performance to another time or venue; reservations and seats stay. An end of sale that is not given moves with the date';
+	'Moves a performance to another time or venue, also one that has been withdrawn; reservations and seats stay. An end of sale that is not given moves with the date';
 
 /*
  * How far performance_cancel is.  One row for each cancelled performance.

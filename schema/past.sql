@@ -47,8 +47,9 @@ CREATE CONSTRAINT TRIGGER catalogue_remember AFTER UPDATE ON ticket.concert
 	EXECUTE FUNCTION ticket.catalogue_remember('name', 'artist');
 CREATE CONSTRAINT TRIGGER catalogue_remember AFTER UPDATE ON ticket.performance
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-	WHEN ((OLD.concert_id, OLD.venue_id, OLD.starts_at) IS DISTINCT FROM (NEW.concert_id, NEW.venue_id, NEW.starts_at))
-	EXECUTE FUNCTION ticket.catalogue_remember('concert_id', 'venue_id', 'starts_at');
+	WHEN ((OLD.concert_id, OLD.venue_id, OLD.starts_at, OLD.max_seats_per_user)
+		IS DISTINCT FROM (NEW.concert_id, NEW.venue_id, NEW.starts_at, NEW.max_seats_per_user))
+	EXECUTE FUNCTION ticket.catalogue_remember('concert_id', 'venue_id', 'starts_at', 'max_seats_per_user');
 CREATE CONSTRAINT TRIGGER catalogue_remember AFTER UPDATE ON ticket.section
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 	WHEN (OLD.name <> NEW.name OR OLD.grade IS DISTINCT FROM NEW.grade)

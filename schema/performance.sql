@@ -188,7 +188,7 @@ COMMENT ON FUNCTION ticket.performance_fill(bigint, bigint, jsonb) IS
 	'Gives a new performance the sections and seats of a venue''s plan, at these prices';
 
 /* Locks a performance that is to be changed, its concert before it. */
-CREATE FUNCTION ticket.performance_lock(performance_id bigint) RETURNS ticket.performance
+CREATE FUNCTION ticket.performance_lock(performance_id bigint, withdrawn_too boolean DEFAULT false) RETURNS ticket.performance
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -200,12 +200,12 @@ BEGIN
 		SELECT p.concert_id FROM ticket.performance p WHERE p.performance_id = performance_id) FOR SHARE;
 	SELECT * INTO performance FROM ticket.performance p WHERE p.performance_id = performance_id FOR NO KEY UPDATE;
 	PERFORM ticket.check_found(FOUND, format('there is no performance %s', performance_id));
-	IF performance.status <> 'scheduled' THEN
+	IF performance.status <> 'scheduled' AND NOT (withdrawn_too AND performance.status = 'withdrawn') THEN
 		PERFORM ticket.raise_error('wrong_state', format('performance %s is %s', performance_id, performance.status));
 	END IF;
 	RETURN performance;
 END $$;
-COMMENT ON FUNCTION ticket.performance_lock(bigint) IS
+COMMENT ON FUNCTION ticket.performance_lock(bigint, boolean) IS
 	'Locks a performance and its concert and returns it; TK005 or TK009 if it cannot be changed';
 
 CREATE FUNCTION ticket.performance_change(

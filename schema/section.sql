@@ -46,7 +46,7 @@ BEGIN
 		'grade must have at most 50 characters');
 	PERFORM ticket.check_argument(NEW.kind IN ('seated', 'standing'), 'kind must be seated or standing');
 	PERFORM ticket.check_argument(NOT EXISTS (SELECT FROM ticket.section s WHERE s.performance_id = NEW.performance_id
-		AND s.name = NEW.name AND s.section_id <> NEW.section_id),
+		AND s.name = NEW.name AND s.section_id IS DISTINCT FROM OLD.section_id),
 		format('performance %s already has a section of this name', NEW.performance_id));
 	RETURN NEW;
 END $$;

@@ -298,7 +298,9 @@ BEGIN
 				WHERE r.ended_at IS NULL AND (r.status = 'paid' OR r.expires_at > (SELECT later.t FROM later))
 				GROUP BY r.user_id, r.performance_id) u
 			JOIN ticket.performance p ON p.performance_id = u.performance_id
-		WHERE u.n > p.max_seats_per_user
+		/* Who had more when fewer came to be allowed keeps them. */
+		WHERE u.n > greatest(p.max_seats_per_user, (SELECT max((c.was ->> 'max_seats_per_user')::int)
+			FROM ticket.catalogue_past c WHERE c.kind = 'performance' AND c.id = p.performance_id))
 		UNION ALL
 		SELECT 12, format('queue %s has %s active, capacity %s', q.queue_id, e.unexpired, q.capacity)
 		FROM ticket.queue q JOIN entries e ON e.queue_id = q.queue_id
@@ -325,7 +327,7 @@ BEGIN
 		FROM ticket.catalogue_past c LEFT JOIN (
 			SELECT 'venue' AS kind, v.venue_id AS id, '{name}'::text[] AS keys FROM ticket.venue v
 			UNION ALL SELECT 'concert', v.concert_id, '{name,artist}' FROM ticket.concert v
-			UNION ALL SELECT 'performance', v.performance_id, '{concert_id,venue_id,starts_at}' FROM ticket.performance v
+			UNION ALL SELECT 'performance', v.performance_id, '{concert_id,venue_id,starts_at,max_seats_per_user}' FROM ticket.performance v
 			UNION ALL SELECT 'section', v.section_id, '{name,grade}' FROM ticket.section v) k ON k.kind = c.kind AND k.id = c.id
 		WHERE k.id IS NULL OR NOT c.was ?& k.keys
 		UNION ALL

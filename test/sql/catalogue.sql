@@ -98,6 +98,10 @@ SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p1, '{9}',
 SELECT pg_temp.refused(format(call, :p1), 'TK009', 'nor changed: ' || call) FROM unnest(ARRAY['SELECT ticket.performance_change(%s, max_seats_per_user => 1)',
 	'SELECT ticket.section_create(%s, $$s$$, 1, 1, 1)']) AS call;
 SELECT pg_temp.refused(format('SELECT ticket.section_change(%s, price => 1)', :s2), 'TK009', 'nor are its sections');
+SELECT count(performance_move(:p1, starts_at + interval '1 day')) AS n FROM performance WHERE performance_id = :p1 \gset
+SELECT is((SELECT (payload ->> 'starts_at')::timestamptz - (payload ->> 'former_starts_at')::timestamptz FROM outbox
+	WHERE type = 'performance.moved' AND aggregateid = :'p1'), '1 day', 'but it takes place, and may be moved');
+SELECT count(performance_move(:p1, starts_at - interval '1 day')) AS n FROM performance WHERE performance_id = :p1 \gset
 SELECT pg_temp.refused(format('UPDATE ticket.performance SET status = %L, withdrawn_at = NULL, withdrawn_by = NULL WHERE performance_id = %s', 'scheduled', :p1),
 	'TK009', 'nor brought back by hand');
 SELECT is((SELECT bool_or(on_sale) FROM performances(:c) WHERE performance_id = :p1), false, 'performances() says so');

@@ -87,6 +87,10 @@ UPDATE ticket.performance SET starts_at = '2100-05-03 20:00Z', venue_id = :v2 WH
 SELECT is((SELECT format('%s/%s/%s/%s/%s', concert, artist, venue, starts_at, seats -> 0) FROM ticket.user_reservation(:r1, 'list-a')),
 	'봄밤 콘서트 List/Ünder the Sky/List Hall/2100-05-01 19:00:00+00/{"row": 1, "grade": "R", "price": 90, "number": 1, "seat_id": 1, "section": "Floor"}',
 	'a reservation keeps what was agreed');
+SELECT is((SELECT format('%s/%s', now_venue, now_starts_at) FROM ticket.user_reservation(:r1, 'list-a')), 'Other Hall/2100-05-03 20:00:00+00',
+	'and says when and where it is by now');
+SELECT is((SELECT format('%s/%s', now_venue, now_starts_at) FROM ticket.user_reservations('list-a') WHERE reservation_id = :r1),
+	'Other Hall/2100-05-03 20:00:00+00', 'in the list, too');
 SELECT reservation_id AS r5 FROM ticket.seat_hold(:p, '{3}', 'list-b') \gset
 SELECT is((SELECT format('%s/%s/%s/%s/%s', concert, artist, venue, starts_at, seats -> 0) FROM ticket.user_reservation(:r5, 'list-b')),
 	'가을 List/Over the Moon/Other Hall/2100-05-03 20:00:00+00/{"row": 1, "grade": "A", "price": 90, "number": 3, "seat_id": 3, "section": "Stalls"}',
@@ -169,7 +173,7 @@ RESET ticket.user_claim;
 SELECT pg_temp.refused(call, '22023') FROM (SELECT format('SELECT * FROM ticket.%s', call) AS call FROM unnest(ARRAY[
 	'concert_search(NULL)', 'concert_search($$$$)', 'concert_search(repeat($$x$$, 256))', 'concert_search($$x$$, 0)', 'concert_search($$x$$, 1001)',
 	'concert_search($$x$$, NULL)', 'concert_search($$x$$, -1)', 'concerts_by_seller($$list-sam$$, 0)', 'concerts_by_id(NULL)',
-	'concerts_by_id(array_fill(1::bigint, ARRAY[1001]))', 'concerts_by_date("limit" => 0)', 'performances(1, 0)', 'user_reservations(NULL)',
+	'concerts_by_id(array_fill(1::bigint, ARRAY[1001]))', 'concerts_by_date("limit" => 0)', 'performances(1, 0)', 'performances(NULL)', 'user_reservations(NULL)',
 	'user_reservations($$$$)', 'user_reservations($$list-a$$, 0)', 'user_reservations($$list-a$$, 1001)', 'user_reservation(NULL, $$list-a$$)',
 	'user_reservation(1, NULL)', 'point_history(NULL)', 'point_history($$list-a$$, 0)', 'operator_reservations("limit" => 0)',
 	'operator_reservations("limit" => NULL)', 'operator_reservations(status => $$gone$$)', 'operator_payments(status => $$held$$)',

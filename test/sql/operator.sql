@@ -138,7 +138,7 @@ SELECT pg_temp.refused(format(call, :p, :r), code, regexp_replace(call, '%\d\$s'
 	('UPDATE ticket.seat SET seat_no = 7 WHERE performance_id = %1$s AND seat_id = 1', 'TK009'),
 	('UPDATE ticket.seat SET section_id = 1, row_no = 1 WHERE performance_id = %1$s AND seat_id = 1', 'TK009'),
 	('DELETE FROM ticket.section WHERE performance_id = %1$s', 'TK009'),
-	('UPDATE ticket.section SET section_id = -1, name = $$op$$ WHERE performance_id = %1$s', 'TK009'),
+	('UPDATE ticket.section SET section_id = -1 WHERE performance_id = %1$s', 'TK009'),
 	('UPDATE ticket.section SET performance_id = 1, name = $$op$$ WHERE performance_id = %1$s', 'TK009'),
 	('DELETE FROM ticket.performance WHERE performance_id = %1$s', 'TK009'),
 	('DELETE FROM ticket.reservation WHERE reservation_id = %2$s', 'TK009'),

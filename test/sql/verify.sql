@@ -101,6 +101,11 @@ SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %s
 	'sold and held seats fit the house: 1, a section has the seats it says: 1', 'fewer seats than the house has');
 SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET max_seats_per_user = 1 WHERE performance_id IN (%s, %s)$$, :p, :p2),
 	'users stay within their limit: 2', 'more seats than a user may have');
+SELECT count(ticket.performance_change(id, max_seats_per_user => 1)) AS n FROM unnest(ARRAY[:p, :p2]) AS id \gset
+SELECT is(pg_temp.broken(), NULL, 'who had more when fewer came to be allowed keeps them');
+SELECT count(ticket.performance_change(id, max_seats_per_user => 4)) AS n FROM unnest(ARRAY[:p, :p2]) AS id \gset
+SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET seat_ids = '{1,2,3,4,5}', prices = '{1,1,1,1,1}' WHERE reservation_id = %s$$, :held),
+	'a live reservation has all its seats: 3, users stay within their limit: 1', 'more than ever were allowed');
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET created_at = created_at - interval '1 h', expires_at = ticket.clock() - interval '10 minutes' WHERE reservation_id = %1$s;
 	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s$$, :held),
 	'no hold outlives its end: 1', 'a hold long over');
