@@ -1,5 +1,24 @@
 -- ticket.user_claim: who calls is what the session was authenticated for.
 \unset ECHO
+\set QUIET on
+-- A back office of its own role, for which it is off; connections come before all else
+SELECT current_user AS owner, current_database() AS database \gset
+CREATE ROLE regress_ticket_backoffice LOGIN;
+SELECT ticket.grant_role('regress_ticket_backoffice', 'operator') AS granted \gset
+ALTER DATABASE :"database" SET ticket.user_claim = 'claim.subject';
+ALTER ROLE regress_ticket_backoffice SET ticket.user_claim = '';
+\c - regress_ticket_backoffice
+SELECT ticket.point_charge('claim-office', 5) AS charged \gset
+\c - :owner
+\set VERBOSITY sqlstate
+\o /dev/null
+SELECT ticket.point_balance('claim-office');
+\o
+SELECT :'LAST_ERROR_SQLSTATE' AS others \gset
+ALTER DATABASE :"database" RESET ticket.user_claim;
+DROP OWNED BY regress_ticket_backoffice;
+DROP ROLE regress_ticket_backoffice;
+\c
 \getenv test PG_ABS_SRCDIR
 \set begin :test '/sql/begin.psql'
 \i :begin
@@ -28,6 +47,9 @@ SELECT is((SELECT array_agg(p.proname ORDER BY p.proname) FROM pg_proc p WHERE p
 	AND p.proargnames[1: p.pronargs] @> '{user_id}'
 	-- whose user_id is not the caller's
 	AND p.proname !~ '^(history|user_block|user_unblock|(sales|operator|seller)_.*)$'), (SELECT array_agg(name::name ORDER BY name) FROM call), 'every function with a user_id is called here');
+
+SELECT is(:'charged'::bigint, 5::bigint, 'a role for which it is off charges whom it likes');
+SELECT is(:'others'::text, 'TK013', 'while it is on for others');
 
 -- ---------- a setting ----------
 
