@@ -65,7 +65,6 @@ CREATE TABLE ticket.reservation (
 	CONSTRAINT reservation_live CHECK ((status IN ('held', 'paid')) = (ended_at IS NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX reservation_user_performance ON ticket.reservation (user_id, performance_id);
-CREATE INDEX reservation_due ON ticket.reservation (expires_at) WHERE status = 'held';
 CREATE UNIQUE INDEX reservation_idempotency ON ticket.reservation (user_id, idempotency_key)
 	WHERE idempotency_key IS NOT NULL;
 COMMENT ON TABLE ticket.reservation IS 'Seats of one user: held, then paid, or given back';
@@ -91,6 +90,44 @@ COMMENT ON COLUMN ticket.reservation.given_back IS
 CREATE TRIGGER final_state BEFORE UPDATE OF status, ended_at ON ticket.reservation
 	FOR EACH ROW WHEN (OLD.ended_at IS NOT NULL AND OLD.status <> NEW.status)
 	EXECUTE FUNCTION ticket.final_state();
+
+/*
+ * When to look at a hold that may be over.  Of a hold that is paid, given back
+ * or put off the timer stays until it is due, and is then deleted unused: so
+ * nothing is indexed that changes when a hold ends.  One too many does no harm;
+ * there is no key.
+ */
+CREATE TABLE ticket.hold_timer (
+	due_at			timestamptz NOT NULL,
+	reservation_id	bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX hold_timer_due ON ticket.hold_timer (due_at);
+/* So that a publication of all tables does not forbid to delete from it. */
+ALTER TABLE ticket.hold_timer REPLICA IDENTITY FULL;
+COMMENT ON TABLE ticket.hold_timer IS 'When the runner is to look at a hold that may be over';
+COMMENT ON COLUMN ticket.hold_timer.due_at IS 'When the hold was to end';
+COMMENT ON COLUMN ticket.hold_timer.reservation_id IS 'The reservation; it may be paid, ended or put off since';
+
+CREATE FUNCTION ticket.hold_timer_set() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'ticket_hold_timer_set';
+COMMENT ON FUNCTION ticket.hold_timer_set() IS 'Trigger: a hold whose end is set by a statement has a timer';
+
+CREATE TRIGGER hold_timer_set AFTER INSERT OR UPDATE OF status, expires_at ON ticket.reservation
+	FOR EACH ROW WHEN (NEW.status = 'held') EXECUTE FUNCTION ticket.hold_timer_set();
+
+CREATE FUNCTION ticket.hold_timers_restore() RETURNS bigint
+	LANGUAGE sql VOLATILE SECURITY DEFINER
+BEGIN ATOMIC
+	WITH restored AS (
+		INSERT INTO ticket.hold_timer (due_at, reservation_id)
+		SELECT r.expires_at, r.reservation_id FROM ticket.reservation r
+			LEFT JOIN ticket.hold_timer t ON t.due_at = r.expires_at AND t.reservation_id = r.reservation_id
+		WHERE r.status = 'held' AND t.reservation_id IS NULL
+		RETURNING 1)
+	SELECT count(*) FROM restored;
+END;
+COMMENT ON FUNCTION ticket.hold_timers_restore() IS
+	'Sets the timers that held reservations lack, as after data was loaded with triggers off; returns how many. Reads all reservations';
 
 CREATE FUNCTION ticket.seat_hold(
 	performance_id bigint,
@@ -139,5 +176,5 @@ COMMENT ON FUNCTION ticket.seat_hold_expire(int) IS
 	'Tidies holds that are over; returns how many. A sale is correct without it';
 
 SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{seat_hold,seat_hold_best,hold_extend,seat_release}');
-SELECT ticket.permit('{operator}', 'EXECUTE', '{seat_hold_expire}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{seat,reservation}');
+SELECT ticket.permit('{operator}', 'EXECUTE', '{seat_hold_expire,hold_timers_restore}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{seat,reservation,hold_timer}');

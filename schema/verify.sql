@@ -104,6 +104,7 @@ BEGIN
 		(23, 'what was agreed is known'),
 		(24, 'blocked users get nothing'),
 		(25, 'nothing is left of users who withdrew'),
+		(26, 'every hold has a timer'),
 		(30, 'seat maps agree with the table'),
 		(40, 'events are as documented'),
 		(41, 'an event waits or is history')
@@ -246,6 +247,10 @@ BEGIN
 		UNION ALL
 		SELECT 11, format('reservation %s should have ended at %s', l.reservation_id, l.expires_at)
 		FROM live l WHERE l.status = 'held' AND l.expires_at <= t - grace
+		UNION ALL
+		SELECT 26, format('reservation %s is held until %s', l.reservation_id, l.expires_at)
+		FROM live l LEFT JOIN ticket.hold_timer d ON d.due_at = l.expires_at AND d.reservation_id = l.reservation_id
+		WHERE l.status = 'held' AND l.ended_at IS NULL AND d.reservation_id IS NULL
 		UNION ALL
 		SELECT 25, format('reservation %s is held', l.reservation_id) FROM live l WHERE l.status = 'held' AND l.user_id LIKE pseudonym
 		UNION ALL

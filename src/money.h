@@ -33,7 +33,8 @@ extern void ticket_finished(int64 queue_id, int64 place);
 
 /*
  * Of the refunds of one payment: it is due.  Not said as the index
- * refund_waiting says it: see STILL_HELD.
+ * refund_waiting says it, or a plan made while few are due may look for one
+ * through all of them.
  */
 #define STILL_DUE(refund) refund ".done_at IS NULL"
 

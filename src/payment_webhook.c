@@ -145,7 +145,7 @@ payment_tell(int64 payment_id, MemoryContext caller)
 static SavedPlan write_captured = {
 	"WITH r AS (UPDATE ticket.reservation SET status = 'paid',"
 	" pending_payment = CASE WHEN pending_payment" NE "$1 THEN pending_payment END"
-	" WHERE reservation_id" EQ "$2 AND " STILL_HELD " RETURNING *),"
+	" WHERE reservation_id" EQ "$2 AND status" EQ "'held' RETURNING *),"
 	" f AS (UPDATE ticket.reservation AS former SET pending_payment = NULL FROM ticket.payment AS p"
 	" WHERE p.payment_id" EQ "$1 AND former.reservation_id" EQ "p.reservation_id"
 	" AND former.reservation_id" NE "$2 AND former.pending_payment" EQ "$1),"
@@ -292,7 +292,7 @@ ticket_payment_confirm(PG_FUNCTION_ARGS)
 
 /* ---------- fail ---------- */
 
-/* Not said as the index payment_pending says it: see STILL_HELD. */
+/* Not said as the index payment_pending says it: see STILL_DUE. */
 static SavedPlan write_failed = {
 	"WITH r AS (UPDATE ticket.reservation SET pending_payment = NULL"
 	" WHERE reservation_id" EQ "$2 AND pending_payment" EQ "$1),"

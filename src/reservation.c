@@ -1,6 +1,6 @@
 /*
  * reservation.c
- *		The end of holds: put off, given back, reached.
+ *		The end of a hold: put off, given back, reached.
  */
 #include "postgres.h"
 
@@ -22,7 +22,6 @@
 
 PG_FUNCTION_INFO_V1(ticket_hold_extend);
 PG_FUNCTION_INFO_V1(ticket_seat_release);
-PG_FUNCTION_INFO_V1(ticket_seat_hold_expire);
 
 static SavedPlan find_reservation = {
 	"SELECT 1 FROM ticket.reservation WHERE reservation_id" EQ "$1 AND user_id" EQ "$2",
@@ -133,24 +132,33 @@ hold_end(int64 reservation_id, bool expired, TimestampTz now)
 	row_scan_end(&scan);
 }
 
-/*
- * For one who wants the seats of a hold that is over: ends it.  False when
- * another session has it (it is being paid, or tidied) or it is not over
- * after all.
- */
-bool
-reservation_take_over(int64 reservation_id)
+/* Ends the hold if it was over at a time that is past; waits for nobody. */
+HoldEnding
+reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now)
 {
-	TimestampTz now = clock_now();
+	HoldEnding ending = HOLD_NOT_OVER;
 	RowScan scan;
 	HeapTuple row;
-	bool done;
 
-	done = reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
-		   row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= now &&
-		   end_row(&scan, row, true, now, false);
+	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
+		row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= at)
+		ending = end_row(&scan, row, true, now, false) ? HOLD_ENDED : HOLD_LOCKED;
 	row_scan_end(&scan);
-	return done;
+	return ending;
+}
+
+/* Whether this is a hold that is over at a time. */
+bool
+reservation_is_over(int64 reservation_id, TimestampTz at)
+{
+	RowScan scan;
+	HeapTuple row;
+	bool over;
+
+	over = reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
+		   row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= at;
+	row_scan_end(&scan);
+	return over;
 }
 
 /* ---------- what its user does with a hold ---------- */
@@ -217,7 +225,7 @@ static SavedPlan release_some = {
 	" prices = (SELECT pg_catalog.array_agg(price ORDER BY n) FROM u),"
 	" amount = (SELECT pg_catalog.sum(price)::pg_catalog.int8 FROM u),"
 	" given_back = given_back" CONCAT "$2"
-	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *),"
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL,"
 	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id"
 	" AND seat.seat_id" EQ "ANY ($2) AND seat.reservation_id" EQ
@@ -292,7 +300,7 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 
 static SavedPlan extend_hold = {
 	"WITH r AS (UPDATE ticket.reservation SET expires_at = $2"
-	" WHERE reservation_id" EQ "$1 AND " STILL_HELD " RETURNING *),"
+	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET held_until = $2 FROM r"
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)"
 	" AND seat.reservation_id" EQ "$1 RETURNING 1)," RESERVATION_EVENT(
@@ -347,94 +355,4 @@ ticket_hold_extend(PG_FUNCTION_ARGS)
 	}
 	owner_end(&owner);
 	PG_RETURN_TIMESTAMPTZ(Max(end, hold.expires_at));
-}
-
-/* ---------- sweeping ---------- */
-
-/* Holds in the order of their ends, up to a time. */
-static void
-due_begin(RowScan *scan, TimestampTz until)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, COL_RESERVATION_EXPIRES_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
-				TimestampTzGetDatum(until));
-	row_scan_begin(scan, REL_RESERVATION, REL_RESERVATION_DUE, 1, &key);
-}
-
-static HeapTuple
-due_next(RowScan *scan)
-{
-	HeapTuple row;
-
-	while ((row = row_scan_next(scan)) != NULL && !is_held(scan, row))
-		;
-	return row;
-}
-
-/*
- * Ends up to max_count holds that are over, the longest over first; those that
- * others have locked are passed over.
- */
-int
-holds_expire(int max_count)
-{
-	TimestampTz now = clock_now();
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "ticket hold", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = CurrentMemoryContext;
-	RowScan scan;
-	HeapTuple row;
-	int n = 0;
-
-	due_begin(&scan, now);
-	while (n < max_count && (row = due_next(&scan)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (n == 0)
-			metrics_hold_lag(now - row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0));
-		MemoryContextSwitchTo(context);
-		n += end_row(&scan, row, true, now, false);
-		MemoryContextSwitchTo(caller);
-		MemoryContextReset(context);
-	}
-	row_scan_end(&scan);
-	MemoryContextDelete(context);
-	return n;
-}
-
-/* When the next hold ends; DT_NOEND: there is none. */
-TimestampTz
-holds_next_due(void)
-{
-	TimestampTz due = DT_NOEND;
-	RowScan scan;
-	HeapTuple row;
-
-	due_begin(&scan, DT_NOEND);
-	row = due_next(&scan);
-	if (row)
-		due = row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0);
-	row_scan_end(&scan);
-	return due;
-}
-
-/*
- * seat_hold_expire(max_count int default null) -> int
- *
- * Tidies holds that are over, oldest first; returns how many.  A sale is
- * correct without it.
- *
- * Errors: 22023, TK014, TK016.
- * Locks: rows of reservations in order of expires_at (those locked by others
- * are passed over), their seats' rows.
- */
-Datum
-ticket_seat_hold_expire(PG_FUNCTION_ARGS)
-{
-	COUNT_CALL();
-	int max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
-
-	refuse_standby();
-	PG_RETURN_INT32(holds_expire(max_count));
 }

@@ -40,6 +40,8 @@ PG_FUNCTION_INFO_V1(ticket_tick);
 #define MIN_PAUSE_US 1000
 /* Nor later, as somebody may have moved the clock. */
 #define MAX_PAUSE_US (1000 * 1000)
+/* For holds that are over, but locked by somebody. */
+#define LOCKED_PAUSE_US (10 * 1000)
 /* After a round that failed. */
 #define ERROR_PAUSE_US (500 * 1000)
 /* The outbox and the history are looked at this often. */
@@ -59,6 +61,7 @@ typedef struct Round
 	int expired_tickets;
 	int expired_holds;
 	bool more; /* holds are left over */
+	bool locked; /* holds are left to whoever has them locked */
 	bool more_events; /* to be retired from the outbox */
 } Round;
 
@@ -66,14 +69,17 @@ static void
 sale_round(Round *round)
 {
 	OwnerContext owner;
+	HoldSweep sweep;
 	int n_queues;
 	int64 *ids;
 
 	memset(round, 0, sizeof(Round));
 	queues_ready();
 	owner_begin(&owner);
-	round->expired_holds = holds_expire(HOLDS_PER_ROUND);
-	round->more = round->expired_holds >= HOLDS_PER_ROUND;
+	holds_expire(HOLDS_PER_ROUND, HOLDS_PER_ROUND, &sweep);
+	round->expired_holds = sweep.ended;
+	round->more = sweep.more;
+	round->locked = sweep.locked;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 		queue_round(ids[i], &round->promoted, &round->expired_tickets);
@@ -133,9 +139,9 @@ ticket_tick(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(answer_row(&tick_answer, values, nulls));
 }
 
-/* When the next round is due, by the sale's clock. */
+/* When the round after this one is due, by the sale's clock. */
 static TimestampTz
-next_round_due(TimestampTz now)
+next_round_due(const Round *round, TimestampTz now)
 {
 	OwnerContext owner;
 	TimestampTz due;
@@ -144,7 +150,10 @@ next_round_due(TimestampTz now)
 
 	queues_ready();
 	owner_begin(&owner);
-	due = holds_next_due();
+	due = holds_next_due(now + MAX_PAUSE_US);
+	/* The one who has it locked may take long. */
+	if (round->locked && due <= now)
+		due = now + LOCKED_PAUSE_US;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 	{
@@ -204,14 +213,14 @@ guarded(void (*work)(Round *), Round *round)
  * after.
  */
 static void
-sleep_until_due(TimestampTz end)
+sleep_until_due(const Round *round, TimestampTz end)
 {
 	TimestampTz now = clock_now();
 	TimestampTz due;
 
 	database_set_runner(MyLatch, DT_NOEND);
 	ResetLatch(MyLatch);
-	due = next_round_due(now);
+	due = next_round_due(round, now);
 	due = Min(due, Min(end, now + MAX_PAUSE_US));
 	SPI_commit();
 	database_set_runner(MyLatch, due);
@@ -248,7 +257,7 @@ run_rounds(TimestampTz end)
 		if (!ok)
 			pg_usleep(ERROR_PAUSE_US);
 		if (!ok || !(round.more || round.more_events))
-			sleep_until_due(end);
+			sleep_until_due(&round, end);
 		CHECK_FOR_INTERRUPTS();
 	} while (clock_now() < end && !RecoveryInProgress());
 }

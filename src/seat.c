@@ -463,10 +463,11 @@ hold_limit(const HoldRequest *request, TimestampTz now)
 bool
 hold_take_over(const HoldRequest *request)
 {
+	TimestampTz now = clock_now();
 	bool all = true;
 
 	for (int i = 0; i < request->n_former && all; i++)
-		all = reservation_take_over(request->former[i]);
+		all = reservation_end_if_over(request->former[i], now, now) == HOLD_ENDED;
 	return all;
 }
 
@@ -536,6 +537,7 @@ write_hold(const HoldRequest *request, TimestampTz now, TimestampTz expires_at)
 	Event event;
 
 	write_reservation(request, reservation_id, now, expires_at);
+	hold_timer_set(reservation_id, expires_at);
 	for (int i = 0; i < request->n_seats; i++)
 		if (!seat_change(performance_id, request->seat[i], &unheld, &held, false))
 		{

@@ -82,19 +82,32 @@ extern bool performance_counts(int64 performance_id, SeatCounts *counts);
 #define SECTION_WITHDRAWN INT64CONST(-1)
 
 /* reservation.c */
+typedef enum HoldEnding
+{
+	HOLD_ENDED, /* just now */
+	HOLD_LOCKED, /* over, but somebody is about to pay or end it */
+	HOLD_NOT_OVER /* put off, paid, ended before */
+} HoldEnding;
+
 extern void reservation_missing(int64 reservation_id, text *user) pg_attribute_noreturn();
 extern void hold_end(int64 reservation_id, bool expired, TimestampTz now);
-extern bool reservation_take_over(int64 reservation_id);
-extern int holds_expire(int max_count);
-extern TimestampTz holds_next_due(void);
+extern HoldEnding reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now);
+extern bool reservation_is_over(int64 reservation_id, TimestampTz at);
+
+/* hold_timer.c */
+typedef struct HoldSweep
+{
+	int ended; /* holds */
+	int timers; /* done with: those of these holds, and of others that had ended before */
+	bool locked; /* holds that are over were passed over */
+	bool more; /* are due */
+} HoldSweep;
+
+extern void hold_timer_set(int64 reservation_id, TimestampTz expires_at);
+extern void holds_expire(int max_ended, int max_timers, HoldSweep *sweep);
+extern TimestampTz holds_next_due(TimestampTz until);
 
 /* clang-format off */
-
-/*
- * Of one reservation: it is held.  Not said as the index reservation_due says
- * it, or a plan made while few are held may look for one through all of them.
- */
-#define STILL_HELD "ended_at IS NULL AND status" NE "'paid'"
 
 /* An event about each reservation of CTE r; `more` adds to its figures. */
 #define RESERVATION_EVENT(type, more) \

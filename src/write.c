@@ -63,6 +63,7 @@ typedef struct WriteState
 	Oid table;
 	bool insert_directly;
 	bool update_directly;
+	bool delete_directly;
 	AttrNumber final_column; /* not NULL: the row is final; 0: no such column */
 	Bitmapset *guarded; /* columns of foreign keys and of UPDATE OF triggers of ours */
 	int n_indexes;
@@ -96,8 +97,9 @@ write_init(void)
 
 /*
  * Our own statement triggers know of what we write by other ways,
- * final_state only looks at rows that have ended, and an UPDATE OF only at
- * updates of its columns.  Any other trigger is for the executor to run.
+ * final_state only looks at rows that have ended, who writes a hold here sets
+ * its timer himself, and an UPDATE OF only looks at updates of its columns.
+ * Any other trigger is for the executor to run.
  */
 static void
 read_triggers(WriteState *state, Relation relation)
@@ -118,6 +120,8 @@ read_triggers(WriteState *state, Relation relation)
 			state->final_column = get_attnum(state->table, "ended_at");
 			continue;
 		}
+		if (ours && strcmp(get_func_name(trigger->tgfoid), "hold_timer_set") == 0)
+			continue;
 		if (ours && !TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgnattr > 0)
 		{
 			for (int j = 0; j < trigger->tgnattr; j++)
@@ -129,6 +133,8 @@ read_triggers(WriteState *state, Relation relation)
 		if (TRIGGER_FOR_UPDATE(trigger->tgtype) &&
 			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK)
 			state->update_directly = false;
+		if (TRIGGER_FOR_DELETE(trigger->tgtype))
+			state->delete_directly = false;
 	}
 }
 
@@ -214,7 +220,7 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	state->context = AllocSetContextCreate(TopMemoryContext, "ticket table", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(state->context);
 	state->table = RelationGetRelid(relation);
-	state->insert_directly = state->update_directly =
+	state->insert_directly = state->update_directly = state->delete_directly =
 		relation->rd_rel->relkind == RELKIND_RELATION && columns->natts == target->row_size - 1 &&
 		!relation->rd_rel->relhasrules && !relation->rd_rel->relforcerowsecurity &&
 		!relation->rd_rel->relispartition;
@@ -512,6 +518,19 @@ update_by_statement(RowTarget *target, Relation relation, HeapTuple old, const D
 	return execute(sql.data, tid + 1, types, args, null_marks) == 1;
 }
 
+static bool
+delete_by_statement(Relation relation, HeapTuple old)
+{
+	Oid type = TIDOID;
+	Datum tid = PointerGetDatum(&old->t_self);
+
+	return execute(psprintf("WITH l AS MATERIALIZED (SELECT ctid FROM ticket.%1$s WHERE ctid" EQ
+							"$1 FOR UPDATE SKIP LOCKED)"
+							" DELETE FROM ticket.%1$s AS t USING l WHERE t.ctid" EQ "l.ctid",
+							RelationGetRelationName(relation)),
+				   1, &type, &tid, NULL) == 1;
+}
+
 /* ---------- for the callers ---------- */
 
 typedef enum InsertMode
@@ -690,6 +709,45 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 		done = update_directly(state, relation, old, replace, wait);
 	else
 		done = update_by_statement(target, relation, old, values, nulls, replace, wait);
+	SetUserIdAndSecContext(user, sec_context);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+	return done;
+}
+
+static bool
+delete_directly(Relation relation, HeapTuple old)
+{
+	TM_FailureData failure;
+	TM_Result result;
+
+	CheckCmdReplicaIdentity(relation, CMD_DELETE);
+	result = table_tuple_delete(relation, &old->t_self, GetCurrentCommandId(true), InvalidSnapshot,
+								InvalidSnapshot, false, &failure, false);
+	if (result == TM_Invisible)
+		elog(ERROR, "unexpected result of a delete: %d", (int) result);
+	return result == TM_Ok;
+}
+
+/*
+ * Deletes a row that was read.  False, and nothing done, when somebody else
+ * has it locked, has changed or deleted it.
+ */
+bool
+row_delete(RowTarget *target, HeapTuple old)
+{
+	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
+	Oid user;
+	int sec_context;
+	bool done;
+
+	PreventCommandIfReadOnly("DELETE");
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	if (write_state(target, relation)->delete_directly)
+		done = delete_directly(relation, old);
+	else
+		done = delete_by_statement(relation, old);
 	SetUserIdAndSecContext(user, sec_context);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();

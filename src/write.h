@@ -11,8 +11,9 @@
  * of that and words the errors.
  *
  * As SQL statements do, each of these runs as the owner, is refused in a READ
- * ONLY transaction (25006) and lets what follows see what it wrote.  Values, nulls and what is to be replaced stand in arrays
- * by number of column; element 0 is not used.
+ * ONLY transaction (25006) and lets what follows see what it wrote.  Values,
+ * nulls and what is to be replaced stand in arrays by number of column; element
+ * 0 is not used.
  */
 #ifndef TICKET_WRITE_H
 #define TICKET_WRITE_H
@@ -38,6 +39,7 @@ extern bool row_insert_unless(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_new(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls,
 					   const bool *replace, bool wait);
+extern bool row_delete(RowTarget *target, HeapTuple old);
 extern int64 row_number(TicketRelation sequence);
 
 #endif /* TICKET_WRITE_H */

@@ -11,6 +11,8 @@ INSERT INTO ticket.reservation (reservation_id, performance_id, user_id, seat_id
 SELECT 10000001 + h, 1 + h / 50, 1 + h % :users, ARRAY[1 + h % 50], ARRAY[s.price], s.price, 'held',
 	:'expires_at'::timestamptz - '1 hour'::interval, :'expires_at'
 FROM generate_series(0, :holds - 1) AS h JOIN ticket.section s ON s.section_id = 1 + h / 50;
+INSERT INTO ticket.hold_timer (due_at, reservation_id)
+SELECT :'expires_at', 10000001 + h FROM generate_series(0, :holds - 1) AS h;
 UPDATE ticket.seat SET status = 'held', held_until = :'expires_at',
 	reservation_id = 10000001 + (performance_id - 1) * 50 + seat_id - 1
 WHERE (performance_id - 1) * 50 + seat_id <= :holds;

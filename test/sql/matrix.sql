@@ -95,6 +95,7 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	('seat_hold_best({performance}, 2, {me})',          '-',     '-',     '1',     '1',     '1',     '-',     '-'),
 	('hold_extend({hold}, {me}, $$1 s$$)',              '-',     '-',     '1',     'TK005', 'TK005', '-',     '-'),
 	('seat_release({hold}, {me})',                      '-',     '-',     '1',     'TK005', 'TK005', '-',     '-'),
+	('hold_timers_restore()',                           '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('seat_hold_expire()',                              '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('seat_block({performance}, ARRAY[21])',            '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('seat_unblock({performance}, ARRAY[9])',           '-',     '-',     '-',     '-',     '1',     '-',     '-'),
@@ -182,7 +183,7 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto)
 SELECT format('SELECT %s(%s)', p.proname, (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.n)
 		FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a(type, n))), '-', '-', '-', '-', '-', '-', '-'
 FROM unnest('{actor,append_only,catalogue_follow,catalogue_remember,check_argument,check_attributes,check_found,check_limit,check_owner,
-	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,name_grams,number_key_replace,
+	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,hold_timer_set,name_grams,number_key_replace,
 	outbox_order,own_reservation,payment_state,performance_check,performance_fill,performance_lock,performance_time,plan_picture,plan_seats,
 	plan_size,queue_entry_follow,queue_follow,raise_error,require_preload,require_primary,sales_query,schedule_jobs,search_grams,seat_follow,section_check,
 	section_stays,sold_stays,unschedule_jobs,user_withdrawing,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
@@ -221,7 +222,7 @@ INSERT INTO may VALUES
 	('{queue}',			'olga aude', '', 'olga', ''),
 	('{number_key}',	'', '', '', ''),
 	('{venue,venue_section,concert,performance,section,seat,catalogue_past,performance_cancellation}', 'olga aude', '', '', ''),
-	('{queue_entry,reservation,account,ledger,payment,refund,cancel_policy,user_block,outbox,history,history_default,permission}', 'olga aude', '', '', ''),
+	('{queue_entry,reservation,hold_timer,account,ledger,payment,refund,cancel_policy,user_block,outbox,history,history_default,permission}', 'olga aude', '', '', ''),
 	('{concert_card,reservation_card,books,event_types,queue_stats,memory_stats,sale_stats,outbox_stats}', 'olga aude', '', '', '');
 CREATE TEMP TABLE relation AS
 SELECT c.oid, c.relname, (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1) AS "column"

@@ -19,7 +19,7 @@ CREATE TEMP TABLE c_table (prefix text, relname text);
 INSERT INTO c_table VALUES ('QUEUE', 'queue'), ('ENTRY', 'queue_entry'), ('PERFORMANCE', 'performance'),
 	('SECTION', 'section'), ('SEAT', 'seat'), ('RESERVATION', 'reservation'),
 	('ACCOUNT', 'account'), ('PAYMENT', 'payment'), ('LEDGER', 'ledger'), ('OUTBOX', 'outbox'),
-	('BLOCK', 'user_block');
+	('BLOCK', 'user_block'), ('TIMER', 'hold_timer');
 SELECT is((SELECT count(DISTINCT enum) FROM c_column), (SELECT count(*) FROM c_table), 'relation.h has the columns of each table that C reads');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ = 1,', 'g')), (SELECT count(*) FROM c_table), 'numbered from 1');
 SELECT is((SELECT count(*) FROM regexp_matches(:'header', '\mCOL_\w+ =', 'g')), (SELECT count(*) FROM c_table), 'without a jump');

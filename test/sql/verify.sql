@@ -64,7 +64,7 @@ SELECT is((SELECT array_agg(invariant) FROM ticket.verify()), ARRAY[
 	'shared memory agrees with the tables', 'nothing is orphaned', 'sales and providers have what the books say',
 	'a payment under way is known to its reservation', 'what is to be given back is written down', 'money and seats are the same user''s',
 	'a section has the seats it says', 'performances fit their concert', 'nothing is left of what was cancelled', 'what was agreed is known',
-	'blocked users get nothing', 'nothing is left of users who withdrew', 'seat maps agree with the table', 'events are as documented',
+	'blocked users get nothing', 'nothing is left of users who withdrew', 'every hold has a timer', 'seat maps agree with the table', 'events are as documented',
 	'an event waits or is history'], 'every invariant is looked at');
 SELECT is(pg_temp.broken(), NULL, 'every invariant holds');
 SELECT is((SELECT array_agg(DISTINCT format('%s %s %s', ok, violations, detail IS NULL)) FROM ticket.verify()), '{"t 0 t"}', 'and says so');
@@ -93,7 +93,8 @@ SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat WHERE performance_id = %1
 	'a live reservation has all its seats: 1, a section has the seats it says: 1', 'sold, and not there');
 SELECT pg_temp.breaks(format($$INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at)
 	SELECT performance_id, 'verify-b', seat_ids, prices, amount, status, created_at, expires_at
-	FROM ticket.reservation WHERE reservation_id = %s$$, :held),
+	FROM ticket.reservation WHERE reservation_id = %s;
+	SELECT ticket.hold_timers_restore()$$, :held),
 	'a live reservation has all its seats: 2', 'two live reservations of the same seats');
 SELECT pg_temp.breaks(format($$UPDATE ticket.performance SET seat_count = seat_count - 1 WHERE performance_id = %s$$, :p),
 	'sold and held seats fit the house: 1', 'more seats than the house has');
@@ -107,11 +108,19 @@ SELECT count(ticket.performance_change(id, max_seats_per_user => 4)) AS n FROM u
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET seat_ids = '{1,2,3,4,5}', prices = '{1,1,1,1,1}' WHERE reservation_id = %s$$, :held),
 	'a live reservation has all its seats: 3, users stay within their limit: 1', 'more than ever were allowed');
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET created_at = created_at - interval '1 h', expires_at = ticket.clock() - interval '10 minutes' WHERE reservation_id = %1$s;
-	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s$$, :held),
+	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s;
+	SELECT ticket.hold_timers_restore()$$, :held),
 	'no hold outlives its end: 1', 'a hold long over');
 SELECT pg_temp.breaks(format($$UPDATE ticket.reservation SET created_at = created_at - interval '1 h', expires_at = ticket.clock() - interval '4 minutes' WHERE reservation_id = %1$s;
-	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s$$, :held),
+	UPDATE ticket.seat SET held_until = (SELECT expires_at FROM ticket.reservation WHERE reservation_id = %1$s) WHERE reservation_id = %1$s;
+	SELECT ticket.hold_timers_restore()$$, :held),
 	NULL, 'a hold just over is within the grace');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.hold_timer WHERE reservation_id = %s$$, :held),
+	'every hold has a timer: 1', 'a hold without a timer');
+SELECT pg_temp.breaks(format($$UPDATE ticket.hold_timer SET due_at = due_at + interval '1 us' WHERE reservation_id = %s$$, :held),
+	'every hold has a timer: 1', 'a timer that goes off too late');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.hold_timer SELECT now() + i * interval '1 s', %s FROM generate_series(-3, 3) AS i$$, :paid),
+	NULL, 'timers too many');
 
 -- ---------- money ----------
 

@@ -1,0 +1,186 @@
+/*
+ * hold_timer.c
+ *		Holds that end by themselves.
+ *
+ * Whoever sets the end of a hold leaves a timer: a row that says when to look
+ * at it.  Nobody but the sweep here reads timers or deletes them.  It finds the
+ * hold over and ends it; or paid, given back or put off, which its timer need
+ * not know.  So no index of reservations says what is held, and paying or
+ * ending one is an update that stays on its page.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "load.h"
+#include "metrics.h"
+#include "miscadmin.h"
+#include "seat.h"
+#include "stock.h"
+#include "ticket.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(ticket_hold_timer_set);
+PG_FUNCTION_INFO_V1(ticket_seat_hold_expire);
+
+static RowTarget timer_row = {.table = REL_HOLD_TIMER, .row_size = TIMER_ROW_SIZE};
+
+/* The hold is to be looked at when it ends. */
+void
+hold_timer_set(int64 reservation_id, TimestampTz expires_at)
+{
+	Datum values[TIMER_ROW_SIZE] = {
+		[COL_TIMER_DUE_AT] = TimestampTzGetDatum(expires_at),
+		[COL_TIMER_RESERVATION_ID] = Int64GetDatum(reservation_id),
+	};
+	bool nulls[TIMER_ROW_SIZE] = {false};
+
+	row_insert(&timer_row, values, nulls);
+}
+
+/* Of a row that an UPDATE leaves as it was, as far as timers go. */
+static bool
+same_end(HeapTuple old, HeapTuple row, TupleDesc columns)
+{
+	bool isnull;
+
+	return text_is(heap_getattr(old, COL_RESERVATION_STATUS, columns, &isnull), "held") &&
+		   DatumGetTimestampTz(heap_getattr(old, COL_RESERVATION_EXPIRES_AT, columns, &isnull)) ==
+			   DatumGetTimestampTz(heap_getattr(row, COL_RESERVATION_EXPIRES_AT, columns, &isnull));
+}
+
+/*
+ * Trigger of reservation, for rows that are held: one whose end is set by an
+ * SQL statement has a timer, too.
+ */
+Datum
+ticket_hold_timer_set(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc columns;
+	HeapTuple row;
+	Datum reservation_id;
+	Datum expires_at;
+	bool isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		elog(ERROR, "hold_timer_set is a trigger of reservation");
+	columns = RelationGetDescr(trigger->tg_relation);
+	row = trigger->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+	{
+		row = trigger->tg_newtuple;
+		if (same_end(trigger->tg_trigtuple, row, columns))
+			PG_RETURN_POINTER(NULL);
+	}
+	reservation_id = heap_getattr(row, COL_RESERVATION_ID, columns, &isnull);
+	expires_at = heap_getattr(row, COL_RESERVATION_EXPIRES_AT, columns, &isnull);
+	hold_timer_set(DatumGetInt64(reservation_id), DatumGetTimestampTz(expires_at));
+	PG_RETURN_POINTER(NULL);
+}
+
+/* Timers in the order of their times, up to one. */
+static void
+due_begin(RowScan *scan, TimestampTz until)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, COL_TIMER_DUE_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	row_scan_begin(scan, REL_HOLD_TIMER, REL_HOLD_TIMER_DUE, 1, &key);
+}
+
+/* Acts on a timer that is due. */
+static void
+look_at_hold(RowScan *scan, HeapTuple timer, TimestampTz now, HoldSweep *sweep)
+{
+	TimestampTz due_at = row_int64(scan, timer, COL_TIMER_DUE_AT, 0);
+	/* A later end has another timer. */
+	HoldEnding ending =
+		reservation_end_if_over(row_int64(scan, timer, COL_TIMER_RESERVATION_ID, 0), due_at, now);
+
+	if (ending == HOLD_ENDED && sweep->ended++ == 0)
+		metrics_hold_lag(now - due_at);
+	if (ending == HOLD_LOCKED)
+		sweep->locked = true;
+	else
+		sweep->timers += row_delete(&timer_row, timer);
+}
+
+/*
+ * Ends up to max_ended holds that are over, the longest over first, and is done
+ * with up to max_timers timers.  Holds that others have locked are passed over.
+ */
+void
+holds_expire(int max_ended, int max_timers, HoldSweep *sweep)
+{
+	TimestampTz now = clock_now();
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "ticket hold", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = CurrentMemoryContext;
+	RowScan scan;
+	HeapTuple timer;
+
+	memset(sweep, 0, sizeof(HoldSweep));
+	due_begin(&scan, now);
+	while (!sweep->more && (timer = row_scan_next(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sweep->ended >= max_ended || sweep->timers >= max_timers)
+		{
+			sweep->more = true;
+			break;
+		}
+		MemoryContextSwitchTo(context);
+		look_at_hold(&scan, timer, now, sweep);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(context);
+	}
+	row_scan_end(&scan);
+	MemoryContextDelete(context);
+}
+
+/* When the next hold ends, if by then; else DT_NOEND. */
+TimestampTz
+holds_next_due(TimestampTz until)
+{
+	TimestampTz due = DT_NOEND;
+	RowScan scan;
+	HeapTuple timer;
+
+	due_begin(&scan, until);
+	while (due == DT_NOEND && (timer = row_scan_next(&scan)) != NULL)
+	{
+		TimestampTz at = row_int64(&scan, timer, COL_TIMER_DUE_AT, 0);
+
+		if (reservation_is_over(row_int64(&scan, timer, COL_TIMER_RESERVATION_ID, 0), at))
+			due = at;
+	}
+	row_scan_end(&scan);
+	return due;
+}
+
+/*
+ * seat_hold_expire(max_count int default null) -> int
+ *
+ * Tidies holds that are over, oldest first; returns how many.  A sale is
+ * correct without it.
+ *
+ * Errors: 22023, TK014, TK016.
+ * Locks: rows of reservations in order of their ends (those locked by others
+ * are passed over), their seats' rows, their timers (passed over likewise).
+ */
+Datum
+ticket_seat_hold_expire(PG_FUNCTION_ARGS)
+{
+	COUNT_CALL();
+	int max_count = arg_max_count(fcinfo, 0, PG_INT32_MAX);
+	HoldSweep sweep;
+
+	refuse_standby();
+	holds_expire(max_count, PG_INT32_MAX, &sweep);
+	PG_RETURN_INT32(sweep.ended);
+}
