@@ -78,8 +78,10 @@ BEGIN
 		PERFORM ticket.check_argument(NOT totals OR "from" IS NOT NULL,
 			'concert_id, performance_id, user_id or from must be given: totals of all there is would read it all');
 		page := concat('SELECT ', columns, ' FROM ', CASE WHEN status = 'held' AND NOT payments
-			-- Few are, of all there have been.
-			THEN '(SELECT * FROM ticket.reservation r WHERE r.status = ''held'' AND r.expires_at > $10 OFFSET 0)' ELSE 'ticket.reservation' END,
+			-- Few are, of all there have been; each has a timer.
+			THEN '(SELECT r.* FROM (SELECT DISTINCT t.due_at, t.reservation_id FROM ticket.hold_timer t WHERE t.due_at > $10) t,
+				LATERAL (SELECT * FROM ticket.reservation r WHERE r.reservation_id = t.reservation_id OFFSET 0) r
+				WHERE r.status = ''held'' AND r.expires_at = t.due_at)' ELSE 'ticket.reservation' END,
 			' r', paid, ' WHERE true', conditions, limited);
 	END IF;
 

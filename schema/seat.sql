@@ -63,7 +63,7 @@ CREATE TABLE ticket.reservation (
 		AND cardinality(prices) = cardinality(seat_ids)),
 	CONSTRAINT reservation_given_back CHECK (NOT given_back && seat_ids),
 	CONSTRAINT reservation_live CHECK ((status IN ('held', 'paid')) = (ended_at IS NULL))
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX reservation_user_performance ON ticket.reservation (user_id, performance_id);
 CREATE UNIQUE INDEX reservation_idempotency ON ticket.reservation (user_id, idempotency_key)
 	WHERE idempotency_key IS NOT NULL;
@@ -101,7 +101,7 @@ CREATE TABLE ticket.hold_timer (
 	due_at			timestamptz NOT NULL,
 	reservation_id	bigint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX hold_timer_due ON ticket.hold_timer (due_at);
+CREATE INDEX hold_timer_due ON ticket.hold_timer (due_at, reservation_id);
 /* So that a publication of all tables does not forbid to delete from it. */
 ALTER TABLE ticket.hold_timer REPLICA IDENTITY FULL;
 COMMENT ON TABLE ticket.hold_timer IS 'When the runner is to look at a hold that may be over';

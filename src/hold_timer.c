@@ -40,20 +40,27 @@ hold_timer_set(int64 reservation_id, TimestampTz expires_at)
 	row_insert(&timer_row, values, nulls);
 }
 
-/* Of a row that an UPDATE leaves as it was, as far as timers go. */
 static bool
-same_end(HeapTuple old, HeapTuple row, TupleDesc columns)
+timer_is_set(int64 reservation_id, TimestampTz expires_at)
 {
-	bool isnull;
+	RowScan scan;
+	ScanKeyData key[2];
+	bool set;
 
-	return text_is(heap_getattr(old, COL_RESERVATION_STATUS, columns, &isnull), "held") &&
-		   DatumGetTimestampTz(heap_getattr(old, COL_RESERVATION_EXPIRES_AT, columns, &isnull)) ==
-			   DatumGetTimestampTz(heap_getattr(row, COL_RESERVATION_EXPIRES_AT, columns, &isnull));
+	ScanKeyInit(&key[0], COL_TIMER_DUE_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ,
+				TimestampTzGetDatum(expires_at));
+	ScanKeyInit(&key[1], COL_TIMER_RESERVATION_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(reservation_id));
+	row_scan_begin(&scan, REL_HOLD_TIMER, REL_HOLD_TIMER_DUE, 2, key);
+	set = row_scan_next(&scan) != NULL;
+	row_scan_end(&scan);
+	return set;
 }
 
 /*
  * Trigger of reservation, for rows that are held: one whose end is set by an
- * SQL statement has a timer, too.
+ * SQL statement has a timer, too.  It may have it already, as when a dump is
+ * restored or the statement leaves the end as it was.
  */
 Datum
 ticket_hold_timer_set(PG_FUNCTION_ARGS)
@@ -61,24 +68,20 @@ ticket_hold_timer_set(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc columns;
 	HeapTuple row;
-	Datum reservation_id;
-	Datum expires_at;
+	int64 reservation_id;
+	TimestampTz expires_at;
 	bool isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		elog(ERROR, "hold_timer_set is a trigger of reservation");
 	columns = RelationGetDescr(trigger->tg_relation);
-	row = trigger->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-	{
-		row = trigger->tg_newtuple;
-		if (same_end(trigger->tg_trigtuple, row, columns))
-			PG_RETURN_POINTER(NULL);
-	}
-	reservation_id = heap_getattr(row, COL_RESERVATION_ID, columns, &isnull);
-	expires_at = heap_getattr(row, COL_RESERVATION_EXPIRES_AT, columns, &isnull);
-	hold_timer_set(DatumGetInt64(reservation_id), DatumGetTimestampTz(expires_at));
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	reservation_id = DatumGetInt64(heap_getattr(row, COL_RESERVATION_ID, columns, &isnull));
+	expires_at =
+		DatumGetTimestampTz(heap_getattr(row, COL_RESERVATION_EXPIRES_AT, columns, &isnull));
+	if (!timer_is_set(reservation_id, expires_at))
+		hold_timer_set(reservation_id, expires_at);
 	PG_RETURN_POINTER(NULL);
 }
 

@@ -14,10 +14,15 @@ FROM ticket.performance p JOIN ticket.seat e ON e.performance_id = p.performance
 	JOIN ticket.section c ON c.section_id = e.section_id
 WHERE p.performance_id = :performance AND e.seat_id = :seat
 \gset
-INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at)
-VALUES (:performance, :user, ARRAY[:seat]::int[], ARRAY[:price]::bigint[], :price, 'held', now(),
-	now() + make_interval(secs => :hold_s))
-RETURNING reservation_id
+WITH r AS (
+	INSERT INTO ticket.reservation (performance_id, user_id, seat_ids, prices, amount, status, created_at, expires_at)
+	VALUES (:performance, :user, ARRAY[:seat]::int[], ARRAY[:price]::bigint[], :price, 'held', now(),
+		now() + make_interval(secs => :hold_s))
+	RETURNING reservation_id, expires_at
+), t AS (
+	INSERT INTO ticket.hold_timer (due_at, reservation_id) SELECT expires_at, reservation_id FROM r
+)
+SELECT reservation_id FROM r
 \gset
 UPDATE ticket.seat SET status = 'held', reservation_id = :reservation_id, held_until = now() + make_interval(secs => :hold_s)
 WHERE performance_id = :performance AND seat_id = :seat AND status = 'free' AND :may;

@@ -24,6 +24,8 @@ WITH s AS (
 	SELECT reservation_id, performance_id, :user, ARRAY[seat_id], ARRAY[price], price, 'held', now(), held_until
 	FROM s
 	RETURNING reservation_id, performance_id, user_id, seat_ids, amount, status, expires_at
+), t AS (
+	INSERT INTO ticket.hold_timer (due_at, reservation_id) SELECT expires_at, reservation_id FROM r
 ), o AS (
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	SELECT 'reservation', reservation_id::text, 'reservation.held', jsonb_build_object('v', 1,

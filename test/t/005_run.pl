@@ -90,6 +90,29 @@ becomes("SELECT status = 'active' FROM ticket.queue_entry WHERE user_id = 'b'",
 my $hold = $node->safe_psql('postgres', "SELECT reservation_id FROM ticket.seat_hold(1, '{2, 3}', 'b', '$b')");
 becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $hold",
 	'a hold made while it runs is tidied');
+
+# A hold that is over but locked by somebody: the runner waits meanwhile, round
+# by round, and is back at once.
+my $locker = $node->background_psql('postgres');
+my ($held, $locked) = ('');
+$node->safe_psql('postgres', q(UPDATE ticket.performance SET hold_interval = '1 second'));
+while ($held ne 'held')
+{
+	$locked = $node->safe_psql('postgres', "SELECT reservation_id FROM ticket.seat_hold(1, '{4}', 'b', '$b')");
+	$held = $locker->query_safe("BEGIN; SELECT status FROM ticket.reservation WHERE reservation_id = $locked FOR UPDATE");
+	$locker->query_safe('ROLLBACK') unless $held eq 'held';
+}
+my $rounds = q((regexp_match(ticket.metrics(), 'ticket_rounds_total (\d+)'))[1]::int);
+becomes("SELECT expires_at < clock_timestamp() FROM ticket.reservation WHERE reservation_id = $locked",
+	'a hold is over while somebody has it locked');
+my $before = $node->safe_psql('postgres', "SELECT $rounds");
+becomes("SELECT $rounds > $before + 2 AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid",
+	'... the runner comes back to it, and sleeps in between');
+$locker->query_safe('ROLLBACK');
+$locker->quit;
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $locked",
+	'... and tidies it when it is let go');
+$node->safe_psql('postgres', q(UPDATE ticket.performance SET hold_interval = '300 milliseconds'));
 is($node->safe_psql('postgres', "SELECT count(*) FROM ticket.seat WHERE status <> 'free'"),
 	'0', '... and its seats are free');
 is($node->safe_psql('postgres', "SELECT status FROM ticket.queue_entry WHERE user_id = 'c'"),
