@@ -151,6 +151,8 @@ block_better(const Stretch *a, const Stretch *b)
 		return a->first >= 0;
 	if (a->orphans != b->orphans)
 		return a->orphans < b->orphans;
+	if (a->odd != b->odd)
+		return a->odd < b->odd;
 	return a->distance < b->distance;
 }
 
@@ -158,7 +160,7 @@ block_better(const Stretch *a, const Stretch *b)
 static Stretch
 best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t twice_column)
 {
-	Stretch best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0, 0};
 	int end = row->first + row->n_places;
 
 	for (int i = row->first; i < end;)
@@ -168,7 +170,7 @@ best_in_row(const House *house, const Row *row, int n, int64_t depth, int64_t tw
 		for (int left = 0; left + n <= length; left++)
 		{
 			int right = length - left - n;
-			Stretch block = {i + left, (left == 1) + (right == 1),
+			Stretch block = {i + left, (left == 1) + (right == 1), left % 2 + right % 2 == 2,
 							 distance(&house->place[i + left], n, depth, twice_column)};
 
 			if (block_better(&block, &best))
@@ -231,7 +233,7 @@ pick_block(int first, int n, int *pick)
 bool
 choose_together(House *house, int section, int n, int *pick)
 {
-	Stretch best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0, 0};
 
 	for (int r = 0; r < house->n_rows; r++)
 		if (in_section(house->row[r].section, section))
@@ -264,6 +266,7 @@ pair_rows(House *house, Row *row, const Row *other, int n, int size, Stretch *be
 		return false;
 	both.first = one->first;
 	both.orphans = one->orphans + two.orphans;
+	both.odd = one->odd + two.odd;
 	both.distance = one->distance + two.distance + square((int64_t) other->depth * ROW_CM);
 	if (!block_better(&both, best))
 		return false;
@@ -277,7 +280,7 @@ pair_rows(House *house, Row *row, const Row *other, int n, int size, Stretch *be
 bool
 choose_two_rows(House *house, int section, int n, int *pick)
 {
-	Stretch best = {-1, 0, 0};
+	Stretch best = {-1, 0, 0, 0};
 
 	for (int size = (n + 1) / 2; size < n && best.first < 0; size++)
 		for (int r = 0; r + 1 < house->n_rows; r++)

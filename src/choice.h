@@ -9,8 +9,10 @@
  * Places are neighbours when they are in the same row of the same section and
  * both seat_no and seat_id are consecutive.  A block is free neighbours in a
  * row.  Of all blocks of a size the best one leaves the fewest orphans, single
- * free places between taken ones, on either side of it; among these it is the
- * one nearest to the middle of the front row, as the crow flies.
+ * free places between taken ones, on either side of it; then it does not leave
+ * odd numbers of them on both sides, as most people come in pairs, who would
+ * leave two orphans in the end; among these it is the one nearest to the middle
+ * of the front row, as the crow flies.
  */
 #ifndef TICKET_CHOICE_H
 #define TICKET_CHOICE_H
@@ -34,6 +36,7 @@ typedef struct Stretch
 {
 	int first; /* index of the first place; -1: there is none */
 	int orphans;
+	int odd; /* times that both what is before it and what is behind it are odd */
 	int64_t distance; /* squared, in cm */
 } Stretch;
 

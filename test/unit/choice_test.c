@@ -83,6 +83,15 @@ test_plain(void)
 	one_section("ooooooo\nooooooo");
 	picks(choose_together(&house, 0, 3, pick), 3, "3 4 5", "the middle of the front row");
 	picks(choose_together(&house, 0, 2, pick), 2, "3 4", "an even number: left of the middle");
+	one_section("oooooooooo");
+	picks(choose_together(&house, 0, 2, pick), 2, "5 6",
+		  "the very middle where pairs fill the rest");
+	one_section("oooooooooooo");
+	picks(choose_together(&house, 0, 2, pick), 2, "5 6",
+		  "a seat beside it rather than leave odd numbers on both sides");
+	picks(choose_together(&house, 0, 3, pick), 3, "5 6 7", "which three cannot help");
+	one_section("ooooooo\nooooooo");
+	picks(choose_together(&house, 0, 1, pick), 1, "3", "one leaves even numbers, too");
 	picks(choose_together(&house, 0, 5, pick), 5, "1 2 3 4 5",
 		  "to the side rather than leave orphans");
 	picks(choose_together(&house, 0, 6, pick), 6, "1 2 3 4 5 6",
@@ -203,6 +212,20 @@ orphans_of(int first, int n)
 		   (after && !is_block(first, n + 2));
 }
 
+/* Are there odd numbers of free places before and behind a block? */
+static int
+odd_beside(int first, int n)
+{
+	int before = 0;
+	int behind = 0;
+
+	while (first - before > 0 && is_block(first - before - 1, before + 1 + n))
+		before++;
+	while (is_block(first, n + behind + 1))
+		behind++;
+	return before % 2 == 1 && behind % 2 == 1;
+}
+
 /* As a person would measure it, in metres. */
 static double
 distance_of(int first, int n)
@@ -238,8 +261,8 @@ together_right(int section, int n)
 	for (int i = 0; i < house.n_places; i++)
 		if ((section == CHOICE_ALL_SECTIONS || place[i].section == section) && is_block(i, n))
 		{
-			int mine = chosen ? orphans_of(pick[0], n) : 0;
-			int other = orphans_of(i, n);
+			int mine = chosen ? orphans_of(pick[0], n) * 2 + odd_beside(pick[0], n) : 0;
+			int other = orphans_of(i, n) * 2 + odd_beside(i, n);
 
 			there = true;
 			if (chosen && (mine > other ||
@@ -283,6 +306,22 @@ any_right(int n)
 	return true;
 }
 
+/* A house that pairs fill leaves nobody's neighbour empty. */
+static void
+test_pairs(void)
+{
+	int sold = 0;
+
+	one_section("oooooooooooo\noooooooooo\noooooooooooooo");
+	while (choose_together(&house, 0, 2, pick))
+	{
+		house_set_free(&house, pick[0], false);
+		house_set_free(&house, pick[1], false);
+		sold += 2;
+	}
+	ok(sold == 36 && house_count_free(&house, 0) == 0, "pairs fill rows of even length");
+}
+
 static void
 test_random(void)
 {
@@ -319,6 +358,7 @@ main(void)
 	test_plain();
 	test_sections();
 	test_fallbacks();
+	test_pairs();
 	random_seed(20230701);
 	test_random();
 	return finish();
