@@ -1,6 +1,6 @@
 /*
  * history.sql
- *		Who held, released, lost and bought which seat when.
+ *		Who held, released, lost and bought which seat when, and what was blocked.
  *
  * The events that have left the outbox, by month.  A sale writes its event and
  * nothing more; whoever takes it out of the outbox keeps it here.
@@ -28,7 +28,7 @@ CREATE INDEX history_default_user ON ticket.history_default (user_id, at);
 CREATE INDEX history_default_reservation ON ticket.history_default (reservation_id, at);
 CREATE INDEX history_default_performance ON ticket.history_default (performance_id, at);
 COMMENT ON TABLE ticket.history IS
-	'Events of reservations that have left the outbox, a partition a month (history_2026_11); read them with history()';
+	'Events of reservations and seats that have left the outbox, a partition a month (history_2026_11); read them with history()';
 COMMENT ON TABLE ticket.history_default IS
 	'Events of months that have no partition yet; history_extend takes them over';
 DO $$

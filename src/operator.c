@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "money.h"
 #include "nodes/parsenodes.h"
+#include "outbox.h"
 #include "plan.h"
 #include "relation.h"
 #include "seat.h"
@@ -54,7 +55,7 @@ seat_array(const int32 *seat, int n)
 
 static SavedPlan block_seats = {
 	"UPDATE ticket.seat SET status = 'blocked' WHERE performance_id" EQ "$1"
-	" AND seat_id" EQ "ANY ($2) AND status" EQ "'free'",
+	" AND seat_id" EQ "ANY ($2) AND status" EQ "'free' RETURNING seat_id",
 	2,
 	{INT8OID, INT4ARRAYOID},
 };
@@ -69,6 +70,31 @@ write_blocked(int64 performance_id, const int32 *seat, int n)
 }
 
 /* ---------- block and unblock ---------- */
+
+static int
+compare_seats(const void *a, const void *b)
+{
+	return *(const int32 *) a - *(const int32 *) b;
+}
+
+/* Tells of the seats of the last result, of which there are n. */
+static void
+tell_seats(const char *type, int64 performance_id, int n)
+{
+	int32 *seat = palloc(Max(1, n) * sizeof(int32));
+	Event event;
+	bool isnull;
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		seat[i] = DatumGetInt32(result_datum(i, 1, &isnull));
+	qsort(seat, n, sizeof(int32), compare_seats);
+	event_begin(&event, type, 1);
+	event_int64(&event, "performance_id", performance_id);
+	event_int32_array(&event, "seat_ids", seat, n);
+	event_write(&event, "performance", number_text(performance_id));
+}
 
 typedef struct SeatLook
 {
@@ -232,6 +258,7 @@ ticket_seat_block(PG_FUNCTION_ARGS)
 	end_holds(hold, n_holds);
 	if (write_blocked(performance_id, seat, n) != wanted)
 		seats_unavailable("One was taken or given back a moment ago.", "Call again.");
+	tell_seats("performance.seats_blocked", performance_id, wanted);
 	owner_end(&owner);
 	PG_RETURN_INT32(wanted);
 }
@@ -244,7 +271,7 @@ static SavedPlan lock_performance = {
 
 static SavedPlan unblock_seats = {
 	"UPDATE ticket.seat SET status = 'free' WHERE performance_id" EQ "$1"
-	" AND seat_id" EQ "ANY ($2) AND status" EQ "'blocked'",
+	" AND seat_id" EQ "ANY ($2) AND status" EQ "'blocked' RETURNING seat_id",
 	2,
 	{INT8OID, INT4ARRAYOID},
 };
@@ -278,6 +305,7 @@ ticket_seat_unblock(PG_FUNCTION_ARGS)
 		ticket_error(ERROR_WRONG_STATE, NULL, NULL, "performance %lld is cancelled",
 					 (long long) performance_id);
 	done = plan_run(&unblock_seats, args, NULL);
+	tell_seats("performance.seats_unblocked", performance_id, (int) done);
 	owner_end(&owner);
 	PG_RETURN_INT32((int32) done);
 }

@@ -16,6 +16,11 @@ SELECT is((SELECT available FROM sections(:p)), 6::bigint, 'they are not availab
 SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p, '{4,5}', 'op-a'), 'TK006', 'nor to be held');
 SELECT is(seat_unblock(:p, '{2,3,5}'), 2, 'some are unblocked');
 SELECT is(pg_temp.seats(:p, 1, 2, 3, 4, 5), 'blocked free free blocked free', 'and free again');
+SELECT is(seat_block(:p, '{1}') + seat_unblock(:p, '{2}'), 0, 'what is so already is no news');
+SELECT is((SELECT string_agg(format('%s %s', type, payload -> 'seat_ids'), ', ' ORDER BY id) FROM outbox WHERE aggregatetype = 'performance' AND aggregateid = :'p'),
+	'performance.seats_blocked [1, 2, 3], performance.seats_blocked [4], performance.seats_unblocked [2, 3]', 'the rest is');
+SELECT is((SELECT string_agg(h.type, ', ') FROM history(performance_id => :p, seat_id => 2) h), 'performance.seats_blocked, performance.seats_unblocked',
+	'and in the history of each seat');
 SELECT reservation_id AS r FROM seat_hold(:p, '{5,6}', 'op-a') \gset
 SELECT reservation_id AS r2 FROM seat_hold(:p, '{7}', 'op-a') \gset
 SELECT count(point_charge('op-a', 100)) AS n, count(pay_reservation(:r2, 'op-a')) AS m \gset

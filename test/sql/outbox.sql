@@ -138,6 +138,7 @@ BEGIN
 	PERFORM point_charge('outbox-leaves', 100);
 	PERFORM user_withdraw('outbox-leaves');
 	PERFORM performance_move(p, clock() + interval '1 year', sale_opens_at => clock(), sale_closes_at => clock() + interval '1 day');
+	PERFORM seat_block(p, '{8,9}'), seat_unblock(p, '{9,10}');
 	PERFORM performance_withdraw(p, 'outbox-each');
 	PERFORM concert_withdraw((SELECT concert_id FROM performance WHERE performance_id = p), 'outbox-each');
 END $$;
