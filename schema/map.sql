@@ -25,25 +25,26 @@ CREATE TRIGGER section_update AFTER UPDATE ON ticket.section REFERENCING NEW TAB
 CREATE TRIGGER section_gone AFTER DELETE OR TRUNCATE ON ticket.section
 	FOR EACH STATEMENT EXECUTE FUNCTION ticket.seat_follow();
 CREATE TRIGGER catalogue_follow AFTER INSERT OR DELETE OR TRUNCATE
-	OR UPDATE OF performance_id, seat_id, section_id, row_no, seat_no ON ticket.seat
+	OR UPDATE OF performance_id, seat_id, section_id, row_no, seat_no, accessible ON ticket.seat
 	FOR EACH STATEMENT EXECUTE FUNCTION ticket.catalogue_follow();
 
 CREATE FUNCTION ticket.sections(
 	performance_id bigint,
 	since bigint DEFAULT NULL,
 	OUT section_id bigint, OUT name text, OUT price bigint, OUT seats bigint, OUT available bigint,
-	OUT version bigint
+	OUT version bigint, OUT grade text, OUT kind text
 ) RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_sections';
 COMMENT ON FUNCTION ticket.sections(bigint, bigint) IS
-	'The sections of a performance, but those withdrawn, with their price and how many seats are to be had; with since, a version from an earlier answer, only those that have changed after it';
+	'The sections of a performance, but those withdrawn, with their price, how many seats are to be had, grade and kind (of standing ones seat_hold_best gives the places out); with since, a version from an earlier answer, only those that have changed after it';
 
 CREATE FUNCTION ticket.seats(
 	performance_id bigint,
 	section_id bigint DEFAULT NULL,
-	OUT seat_id int, OUT section_id bigint, OUT "row" int, OUT number int, OUT price bigint, OUT status text
+	OUT seat_id int, OUT section_id bigint, OUT "row" int, OUT number int, OUT price bigint, OUT status text,
+	OUT accessible boolean
 ) RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seats';
 COMMENT ON FUNCTION ticket.seats(bigint, bigint) IS
-	'The seats of a performance, or of one of its sections, with price and state; a hold that is over counts as free, and what is free of a section withdrawn as blocked';
+	'The seats of a performance, or of one of its sections, with price and state, and whether one can get there in a wheelchair; a hold that is over counts as free, and what is free of a section withdrawn as blocked';
 
 CREATE FUNCTION ticket.seat_map(
 	performance_id bigint,

@@ -230,12 +230,16 @@ static void
 add_section(Hall *hall, RowScan *scan, HeapTuple row)
 {
 	Section *section = &hall->section[hall->n_sections++];
+	Datum grade;
 	bool isnull;
 
 	memset(section, 0, sizeof(Section));
 	section->section_id = row_int64(scan, row, COL_SECTION_ID, 0);
 	section->price = row_int64(scan, row, COL_SECTION_PRICE, 0);
 	section->name = DatumGetTextPCopy(row_get(scan, row, COL_SECTION_NAME, &isnull));
+	section->kind = DatumGetTextPCopy(row_get(scan, row, COL_SECTION_KIND, &isnull));
+	grade = row_get(scan, row, COL_SECTION_GRADE, &isnull);
+	section->grade = isnull ? NULL : DatumGetTextPCopy(grade);
 	section->first_seat = DatumGetInt32(row_get(scan, row, COL_SECTION_FIRST_SEAT_ID, &isnull));
 	section->seats_per_row = DatumGetInt32(row_get(scan, row, COL_SECTION_SEATS_PER_ROW, &isnull));
 	section->n_seats = DatumGetInt32(row_get(scan, row, COL_SECTION_SEAT_COUNT, &isnull));
@@ -382,20 +386,26 @@ section_runs_read(Hall *hall, Section *section)
 		bool isnull;
 		int32 row_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_ROW_NO, &isnull));
 		int32 seat_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_NO, &isnull));
+		bool accessible = DatumGetBool(row_get(&scan, row, COL_SEAT_ACCESSIBLE, &isnull));
 		int32 seat =
 			DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_ID, &isnull)) - section->first_seat;
 
 		if (DatumGetInt64(row_get(&scan, row, COL_SEAT_SECTION_ID, &isnull)) != section->section_id)
 			continue;
 		if (n > 0 && run[n - 1].row_no == row_no && run[n - 1].first + run[n - 1].count == seat &&
-			(int64) run[n - 1].seat_no + run[n - 1].count == seat_no)
+			(int64) run[n - 1].seat_no + run[n - 1].count == seat_no &&
+			run[n - 1].accessible == accessible)
 		{
 			run[n - 1].count++;
 			continue;
 		}
 		if (n == max_runs)
 			run = repalloc_huge(run, (Size) (max_runs *= 2) * sizeof(SeatRun));
-		run[n++] = (SeatRun){.first = seat, .count = 1, .row_no = row_no, .seat_no = seat_no};
+		run[n++] = (SeatRun){.first = seat,
+							 .count = 1,
+							 .row_no = row_no,
+							 .seat_no = seat_no,
+							 .accessible = accessible};
 	}
 	row_scan_end(&scan);
 	section->n_runs = n;

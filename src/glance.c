@@ -57,11 +57,12 @@ remember_row(const Section *section, const SeatGlance *glance, RowScan *scan, He
 	text *status = DatumGetTextPP(row_get(scan, row, COL_SEAT_STATUS, &isnull));
 	int32 row_no = DatumGetInt32(row_get(scan, row, COL_SEAT_ROW_NO, &isnull));
 	int32 seat_no = DatumGetInt32(row_get(scan, row, COL_SEAT_SEAT_NO, &isnull));
+	bool accessible = DatumGetBool(row_get(scan, row, COL_SEAT_ACCESSIBLE, &isnull));
 	Datum end = row_get(scan, row, COL_SEAT_HELD_UNTIL, &isnull);
 
 	map_seat_learn(glance, seat_state_shown(status), isnull ? 0 : DatumGetTimestampTz(end),
 				   row_no == glance->seat / section->seats_per_row + 1 &&
-					   seat_no == glance->seat % section->seats_per_row + 1,
+					   seat_no == glance->seat % section->seats_per_row + 1 && !accessible,
 				   now);
 }
 

@@ -145,13 +145,14 @@ take_seat(SeatReader *reader, SectionView *view)
 	int32 seat;
 	int64 end;
 
-	slot_getsomeattrs(reader->row, COL_SEAT_HELD_UNTIL);
+	slot_getsomeattrs(reader->row, COL_SEAT_ACCESSIBLE);
 	seat = DatumGetInt32(value[COL_SEAT_SEAT_ID]) - section->first_seat;
 	if (DatumGetInt64(value[COL_SEAT_SECTION_ID]) != section->section_id ||
 		!image_unread(&view->image, seat))
 		return;
 	if (DatumGetInt32(value[COL_SEAT_ROW_NO]) != seat / section->seats_per_row + 1 ||
-		DatumGetInt32(value[COL_SEAT_SEAT_NO]) != seat % section->seats_per_row + 1)
+		DatumGetInt32(value[COL_SEAT_SEAT_NO]) != seat % section->seats_per_row + 1 ||
+		DatumGetBool(value[COL_SEAT_ACCESSIBLE]))
 		view->image.irregular = true;
 	end = reader->row->tts_isnull[COL_SEAT_HELD_UNTIL - 1] ?
 			  0 :
@@ -334,12 +335,11 @@ arg_since(FunctionCallInfo fcinfo, int argno)
 /*
  * sections(performance_id bigint, since bigint default null)
  * -> setof (section_id bigint, name text, price bigint, seats bigint,
- *			 available bigint, version bigint)
+ *			 available bigint, version bigint, grade text, kind text)
  *
  * The sections of a performance in order, but those withdrawn; none when there
- * is no such.  With
- * `since` those only that have changed after that version.  version is NULL
- * where it is not known (a standby, no room in shared memory).
+ * is no such.  With `since` those only that have changed after that version.
+ * version is NULL where it is not known (a standby, no room in shared memory).
  *
  * Errors: 22023, TK014.
  * Locks: map directory, then map content, shared; exclusive to keep what was
@@ -362,8 +362,8 @@ ticket_sections(PG_FUNCTION_ARGS)
 	for (int i = 0; i < view.n_sections; i++)
 	{
 		const SectionView *section = &view.section[i];
-		Datum values[6];
-		bool nulls[6] = {false};
+		Datum values[8];
+		bool nulls[8] = {false};
 
 		if (section->unchanged || section->section->withdrawn)
 			continue;
@@ -373,6 +373,9 @@ ticket_sections(PG_FUNCTION_ARGS)
 		values[3] = Int64GetDatum(section->section->n_seats);
 		values[4] = Int64GetDatum(section->image.available);
 		put_version(section, &values[5], &nulls[5]);
+		values[6] = PointerGetDatum(section->section->grade);
+		nulls[6] = section->section->grade == NULL;
+		values[7] = PointerGetDatum(section->section->kind);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -407,8 +410,8 @@ static void
 put_seats(ReturnSetInfo *result, const SectionView *view, Datum *status)
 {
 	const Section *section = view->section;
-	Datum values[6];
-	bool nulls[6] = {false};
+	Datum values[7];
+	bool nulls[7] = {false};
 
 	values[1] = Int64GetDatum(section->section_id);
 	values[4] = Int64GetDatum(section->price);
@@ -426,6 +429,7 @@ put_seats(ReturnSetInfo *result, const SectionView *view, Datum *status)
 			values[2] = Int32GetDatum(run->row_no);
 			values[3] = Int32GetDatum(run->seat_no + i);
 			values[5] = status[state];
+			values[6] = BoolGetDatum(run->accessible);
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		}
 }
@@ -433,7 +437,7 @@ put_seats(ReturnSetInfo *result, const SectionView *view, Datum *status)
 /*
  * seats(performance_id bigint, section_id bigint default null)
  * -> setof (seat_id int, section_id bigint, row int, number int, price bigint,
- *			 status text)
+ *			 status text, accessible boolean)
  *
  * The seats of a performance, or of one of its sections, in order; none when
  * there is no such.  A hold that is over counts as free; what is free of a

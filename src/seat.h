@@ -24,13 +24,14 @@ typedef struct Performance
 	bool scheduled; /* neither withdrawn nor cancelled */
 } Performance;
 
-/* Seats of one row whose numbers follow each other. */
+/* Seats of one row, of one kind, whose numbers follow each other. */
 typedef struct SeatRun
 {
 	int32 first; /* counted from 0 within the section */
 	int32 count;
 	int32 row_no;
 	int32 seat_no; /* of the first */
+	bool accessible;
 } SeatRun;
 
 /* A section as it is shown. */
@@ -38,6 +39,8 @@ typedef struct Section
 {
 	int64 section_id;
 	text *name;
+	text *grade; /* or NULL */
+	text *kind;
 	int64 price;
 	bool withdrawn;
 	int32 first_seat;

@@ -48,7 +48,7 @@ typedef struct SeatMap
 	uint32_t in_flight; /* of all blocks */
 	int32_t n_dirty;
 	int32_t n_free; /* known to be free, holds that are over not counted */
-	bool irregular; /* rows are not all alike, or seats are missing */
+	bool irregular; /* rows or seats are not all alike, or seats are missing */
 	int64_t lapsed_to;
 	int64_t next_lapse;
 } SeatMap;

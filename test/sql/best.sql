@@ -99,7 +99,7 @@ SELECT is(pg_temp.best(performance_create(concert_create('c'), venue_create('v')
 
 SELECT performance_create(concert_create('c'), venue_create('v'), '2100-01-01', max_seats_per_user => 1000) AS p \gset
 SELECT section_create(:p, 'floor', 50, 1, 5000, kind => 'standing') AS floor, section_create(:p, 'seats', 100, 1, 2) AS seats \gset
-SELECT is((SELECT kind FROM section WHERE section_id = :floor), 'standing', 'a section of standing places');
+SELECT is((SELECT string_agg(format('%s %s', name, kind), ', ') FROM sections(:p)), 'floor standing, seats seated', 'a section of standing places');
 SELECT is(pg_temp.best(:p, 3, 'a'), 'held 150 {1,2,3}', 'standing: in order');
 SELECT is(pg_temp.best(:p, 2, 'b'), 'held 100 {4,5}', 'the next');
 SELECT is((SELECT count(seat_release(reservation_id, 'a', '{2}')) FROM reservation WHERE performance_id = :p AND user_id = 'a'), 1::bigint, 'one comes back');

@@ -70,6 +70,12 @@ SELECT is((SELECT string_agg(format('%s:%s/%s%s', seat_id, row_no, seat_no, CASE
 	'numbers have gaps, ids have none');
 SELECT is((SELECT seat_count FROM performance WHERE performance_id = :p1), 14, 'all are counted');
 SELECT is((SELECT string_agg(format('%s %s %s', name, seats, available), ', ') FROM sections(:p1)), 'Stalls 6 6, Balcony 8 8', 'sections() counts them');
+SELECT is((SELECT string_agg(format('%s %s %s', name, grade, kind), ', ') FROM sections(:p1)), 'Stalls R seated, Balcony  seated', 'with grade and kind');
+SELECT is((SELECT array_agg(seat_id) FROM seats(:p1) WHERE accessible), '{11,12,13}', 'seats() says where one can get to in a wheelchair');
+UPDATE seat SET accessible = seat_id = 5 WHERE performance_id = :p1 AND seat_id IN (5, 12);
+SELECT is((SELECT array_agg(seat_id) FROM seats(:p1) WHERE accessible), '{5,11,13}', 'also when that has changed');
+SELECT is((SELECT string_agg(map, '/' ORDER BY section_id) FROM seat_map(:p1)), E'...\n.../.. ..\n ...\n    .', 'which the map does not show');
+UPDATE seat SET accessible = seat_id = 12 WHERE performance_id = :p1 AND seat_id IN (5, 12);
 SELECT is((SELECT string_agg(format('%s:%s/%s', seat_id, "row", number), ' ') FROM seats(:p1, :s2)), '7:1/1 8:1/2 9:1/4 10:1/5 11:2/2 12:2/3 13:2/4 14:3/5',
 	'seats() has the numbers');
 SELECT is((SELECT amount FROM seat_hold(:p1, '{6,7}', 'cat-a')), 150::bigint, 'each seat at its section''s price');
