@@ -220,7 +220,9 @@ static void
 no_such_queue(int64 queue_id)
 {
 	Datum args[1] = {Int64GetDatum(queue_id)};
+	OwnerContext owner;
 
+	owner_begin(&owner);
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no queue %lld", (long long) queue_id);
 	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
@@ -328,14 +330,20 @@ static bool
 find_ticket(TicketView *view, text *user, bool *active)
 {
 	Datum args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
+	OwnerContext owner;
+	bool found;
 
-	if (plan_read_latest(&find_live_entry, args, NULL) == 0)
-		return false;
-	view->token.place = result_int64(0, 1);
-	view->token.secret = result_int64(0, 2);
-	*active = result_equals(0, 3, "active");
-	view->expires_at = *active ? result_int64(0, 4) : 0;
-	return true;
+	owner_begin(&owner);
+	found = plan_read_latest(&find_live_entry, args, NULL) > 0;
+	if (found)
+	{
+		view->token.place = result_int64(0, 1);
+		view->token.secret = result_int64(0, 2);
+		*active = result_equals(0, 3, "active");
+		view->expires_at = *active ? result_int64(0, 4) : 0;
+	}
+	owner_end(&owner);
+	return found;
 }
 
 /* Answers where a waiting ticket stands, and notes that it was heard of. */
@@ -436,13 +444,11 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 	COUNT_CALL();
 	TicketView view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
 	text *user = arg_participant(fcinfo, 1);
-	OwnerContext owner;
 	bool active;
 	bool done = false;
 
 	queues_ready();
 	people_check(user);
-	owner_begin(&owner);
 	/* Before a place is taken: whoever reads the tables anew waits for us. */
 	LockRelationOid(relation_oid(REL_QUEUE_ENTRY), RowExclusiveLock);
 
@@ -462,7 +468,6 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 		}
 		done = insert_ticket(&view, user, now) || meet_ticket(&view, user, now);
 	}
-	owner_end(&owner);
 	PG_RETURN_DATUM(ticket_view_row(&view));
 }
 

@@ -773,25 +773,27 @@ database_entry(Oid database, bool add)
 	return unused;
 }
 
+/* Where this database's entry has been; read without the lock. */
+static volatile Database *my_entry = NULL;
+
 /*
  * Whether this database's queues have been read.  That they have, and need not
- * be again, is seen without the lock where the entry has been before.
+ * be again, is seen without the lock.
  */
 bool
 database_loaded(bool *stale)
 {
-	static volatile Database *last = NULL;
 	Database *entry;
 	bool loaded;
 
 	*stale = false;
-	if (last && last->database == MyDatabaseId && last->loaded && !last->stale)
+	if (my_entry && my_entry->database == MyDatabaseId && my_entry->loaded && !my_entry->stale)
 		return true;
 	LWLockAcquire(directory_lock(), LW_SHARED);
 	entry = database_entry(MyDatabaseId, false);
 	loaded = entry && entry->loaded;
 	*stale = entry && entry->stale;
-	last = entry;
+	my_entry = entry;
 	LWLockRelease(directory_lock());
 	return loaded;
 }
@@ -923,13 +925,20 @@ database_set_runner(Latch *latch, TimestampTz wakes)
 	LWLockRelease(directory_lock());
 }
 
-/* Wakes the runner if it would sleep past due.  Runs in commit callbacks. */
+/*
+ * Wakes the runner if it would sleep past due.  Runs in commit callbacks.  That
+ * it need not be woken is seen without the lock: a runner first says that it
+ * is about to sleep, then looks at what this transaction has changed by now.
+ */
 void
 database_wake_runner(TimestampTz due)
 {
 	Database *entry;
 	Latch *latch = NULL;
 
+	if (my_entry && my_entry->database == MyDatabaseId &&
+		(!my_entry->runner || due >= my_entry->runner_wakes))
+		return;
 	LWLockAcquire(directory_lock(), LW_SHARED);
 	entry = database_entry(MyDatabaseId, false);
 	if (entry && due < entry->runner_wakes)

@@ -52,6 +52,7 @@ typedef struct WriteIndex
 	Oid oid;
 	IndexInfo *info;
 	ExprState *predicate; /* or NULL */
+	bool wanted; /* the row goes into it */
 } WriteIndex;
 
 typedef struct WriteState
@@ -72,6 +73,8 @@ typedef struct WriteState
 	ExprState **check;
 	ExprContext *econtext;
 	TupleTableSlot *row;
+	const Datum *values; /* of the row, where the caller has them */
+	const bool *nulls;
 } WriteState;
 
 static WriteState *states = NULL;
@@ -232,7 +235,8 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	read_indexes(state, relation, target->conflict ? relation_oid(target->unless) : InvalidOid);
 	read_checks(state, relation);
 	state->econtext = CreateStandaloneExprContext();
-	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsVirtual);
+	/* Of the kind that keeps the tuple made of it: an insertion asks for it twice. */
+	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsHeapTuple);
 	state->valid = !state->changed;
 	MemoryContextSwitchTo(old);
 }
@@ -264,6 +268,8 @@ store_row(WriteState *state, const Datum *values, const bool *nulls)
 	ExecStoreVirtualTuple(row);
 	ResetExprContext(state->econtext);
 	state->econtext->ecxt_scantuple = row;
+	state->values = values;
+	state->nulls = nulls;
 }
 
 /* Whether NOT NULL and every CHECK let the stored row in. */
@@ -282,10 +288,29 @@ row_is_valid(WriteState *state)
 	return true;
 }
 
-static bool
-in_index(WriteState *state, const WriteIndex *index)
+/* Finds out which indexes the stored row goes into. */
+static void
+choose_indexes(WriteState *state)
 {
-	return index->predicate == NULL || ExecQual(index->predicate, state->econtext);
+	for (int i = 0; i < state->n_indexes; i++)
+	{
+		WriteIndex *index = &state->index[i];
+
+		index->wanted = index->predicate == NULL || ExecQual(index->predicate, state->econtext);
+	}
+}
+
+/* As FormIndexDatum() does, for an index without expressions. */
+static void
+index_key(const WriteState *state, const IndexInfo *info, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+	{
+		int column = info->ii_IndexAttrNumbers[i] - 1;
+
+		values[i] = state->values[column];
+		nulls[i] = state->nulls[column];
+	}
 }
 
 /* False, with `partial`, when the key may be there already. */
@@ -299,10 +324,10 @@ enter_index(WriteState *state, Relation relation, const WriteIndex *entry, bool 
 	Relation index;
 	bool ok;
 
-	if (!in_index(state, entry))
+	if (!entry->wanted)
 		return true;
 	index = index_open(entry->oid, RowExclusiveLock);
-	FormIndexDatum(entry->info, state->row, NULL, values, nulls);
+	index_key(state, entry->info, values, nulls);
 	if (partial)
 		check = UNIQUE_CHECK_PARTIAL;
 	else if (entry->info->ii_Unique)
@@ -360,7 +385,7 @@ key_taken(WriteState *state, Relation relation)
 	bool taken = false;
 	bool again = true;
 
-	FormIndexDatum(info, state->row, NULL, values, nulls);
+	index_key(state, info, values, nulls);
 	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
 		ScanKeyEntryInitialize(&keys[i], 0, i + 1, info->ii_UniqueStrats[i], InvalidOid,
 							   index->rd_indcollation[i], info->ii_UniqueProcs[i], values[i]);
@@ -559,10 +584,14 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, InsertMode mode)
 		store_row(state, values, nulls);
 	if (!state->insert_directly || !row_is_valid(state))
 		done = insert_by_statement(target, relation, values, nulls, mode != INSERT_PLAINLY);
-	else if (mode != INSERT_PLAINLY && in_index(state, &state->index[0]))
-		done = insert_speculatively(state, relation, mode == INSERT_UNLESS);
 	else
-		insert_plainly(state, relation);
+	{
+		choose_indexes(state);
+		if (mode != INSERT_PLAINLY && state->index[0].wanted)
+			done = insert_speculatively(state, relation, mode == INSERT_UNLESS);
+		else
+			insert_plainly(state, relation);
+	}
 	SetUserIdAndSecContext(user, sec_context);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
@@ -654,6 +683,8 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 		return false;
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result of an update: %d", (int) result);
+	if (indexes)
+		choose_indexes(state);
 	for (int i = 0; indexes && i < state->n_indexes; i++)
 		if (!summarizing_only || index_summarizes(state->index[i].info))
 			enter_index(state, relation, &state->index[i], false,
