@@ -102,7 +102,7 @@ COMMENT ON COLUMN ticket.queue_entry.place IS 'Place in the order of arrival, ne
 COMMENT ON COLUMN ticket.queue_entry.user_id IS 'Whose ticket it is';
 COMMENT ON COLUMN ticket.queue_entry.secret IS 'Random half of the token';
 COMMENT ON COLUMN ticket.queue_entry.status IS
-	'waiting; active: may hold seats; finished: has paid; left: gave up; expired: stayed silent or was active too long';
+	'waiting; active: may hold seats; finished: has paid; left: gave up; expired: stayed silent, was active too long or was sent home';
 COMMENT ON COLUMN ticket.queue_entry.entered_at IS 'When the user entered';
 COMMENT ON COLUMN ticket.queue_entry.admitted_at IS 'When the ticket became active';
 COMMENT ON COLUMN ticket.queue_entry.expires_at IS 'When the active ticket ends, or would have';
@@ -208,6 +208,16 @@ CREATE FUNCTION ticket.queue_memory(
 COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes';
 
+CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_find';
+COMMENT ON FUNCTION ticket.ticket_find(bigint, text) IS
+	'For the operator: the ticket that a user has in a queue, NULL if none; with its token ticket_leave ends it';
+
+CREATE FUNCTION ticket.queue_clear(queue_id bigint, active boolean DEFAULT false, max_count int DEFAULT NULL) RETURNS int
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_queue_clear';
+COMMENT ON FUNCTION ticket.queue_clear(bigint, boolean, int) IS
+	'Sends home who waits, with active those inside as well: their tickets expire; returns how many';
+
 -- The first in line has waited longest: one row by its primary key.
 CREATE VIEW ticket.queue_stats AS
 SELECT q.queue_id, q.name, q.mode, m.waiting, m.active, q.capacity, m.entered, m.promoted, m.ended,
@@ -274,7 +284,7 @@ COMMENT ON COLUMN ticket.memory_stats.max_pages IS 'Pages there are';
 COMMENT ON COLUMN ticket.memory_stats.bytes IS 'Size of it all, used or not';
 
 SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_enqueue,ticket_status,ticket_leave}');
-SELECT ticket.permit('{operator}', 'EXECUTE', '{queue_create,ticket_promote,ticket_expire}');
+SELECT ticket.permit('{operator}', 'EXECUTE', '{queue_create,queue_clear,ticket_promote,ticket_expire,ticket_find}');
 SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{queue_memory,memory_usage}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{queue,queue_entry,queue_stats,memory_stats}');
 SELECT ticket.permit('{operator}', 'UPDATE', '{queue}');

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "pending.h"
 #include "plan.h"
+#include "queue.h"
 #include "relation.h"
 #include "stock.h"
 #include "storage/lmgr.h"
@@ -30,6 +31,7 @@
 
 PG_FUNCTION_INFO_V1(ticket_enqueue);
 PG_FUNCTION_INFO_V1(ticket_status);
+PG_FUNCTION_INFO_V1(ticket_find);
 PG_FUNCTION_INFO_V1(ticket_leave);
 
 /* What a fan is told, filled in while the queue lock is held. */
@@ -224,7 +226,7 @@ no_such_queue(int64 queue_id)
 
 	owner_begin(&owner);
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
-		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no queue %lld", (long long) queue_id);
+		queue_not_found(queue_id);
 	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
 				 "Raise ticket.max_queues and restart the server.",
 				 "queue %lld has no shared memory", (long long) queue_id);
@@ -582,6 +584,37 @@ ticket_status(PG_FUNCTION_ARGS)
 	}
 	if (state == LINE_GONE)
 		view_from_table(&view, now);
+	PG_RETURN_DATUM(ticket_view_row(&view));
+}
+
+/*
+ * ticket_find(queue_id bigint, user_id text) -> as ticket_enqueue
+ *
+ * For the operator: the ticket that a user has in a queue, as the user is told
+ * of it, token included; NULL: none that lives.  No sign of life.
+ *
+ * Errors: 22023, TK005, TK014.  Locks: queue lock, shared.
+ */
+Datum
+ticket_find(PG_FUNCTION_ARGS)
+{
+	COUNT_CALL();
+	TicketView view = {.token.queue_id = arg_id(fcinfo, 0, "queue_id")};
+	text *user = arg_name(fcinfo, 1, "user_id");
+	Datum args[1] = {Int64GetDatum(view.token.queue_id)};
+	OwnerContext owner;
+	bool active;
+	bool found;
+
+	memory_require();
+	owner_begin(&owner);
+	found = find_ticket(&view, user, &active);
+	if (!found && plan_read_latest(&queue_exists, args, NULL) == 0)
+		queue_not_found(view.token.queue_id);
+	owner_end(&owner);
+	if (!found)
+		PG_RETURN_NULL();
+	view_from_table(&view, clock_now());
 	PG_RETURN_DATUM(ticket_view_row(&view));
 }
 

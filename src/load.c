@@ -253,10 +253,22 @@ ticket_require_primary(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Whether this transaction may have written tickets, or is about to. */
+static bool
+locks_entries(void)
+{
+	Relation entry = RelationIdGetRelation(relation_oid(REL_QUEUE_ENTRY));
+	bool locks = CheckRelationLockedByMe(entry, RowExclusiveLock, false);
+
+	RelationClose(entry);
+	return locks;
+}
+
 /*
  * To be called before shared memory of queues is used.  A transaction that
  * has changes of its own pending goes on with what is there: its own rows
- * would be read as if they had committed.
+ * would be read as if they had committed.  So does one that has locked the table
+ * to write: two such would wait for each other.
  */
 void
 queues_ready(void)
@@ -264,7 +276,7 @@ queues_ready(void)
 	bool stale;
 
 	memory_require();
-	while (!database_loaded(&stale) || (stale && !pending_any()))
+	while (!database_loaded(&stale) || (stale && !pending_any() && !locks_entries()))
 	{
 		refuse_standby();
 		load_database(stale);
@@ -273,8 +285,7 @@ queues_ready(void)
 
 /*
  * The queue, locked, or NULL when it has no slot.  While the tables are read
- * again it has none either: that is waited for.  Not to be called by one who has
- * locked queue_entry to write, whom the reader waits for, and need not be.
+ * again it has none either: that is waited for.
  */
 Queue *
 queue_open(int64 queue_id, LWLockMode mode)
@@ -370,7 +381,7 @@ ticket_queue_follow(PG_FUNCTION_ARGS)
 			ticket_error(ERROR_WRONG_STATE,
 						 psprintf("%lld wait or are active, %d transactions are changing it.",
 								  (long long) live, busy),
-						 "Set mode to 'drain' and wait, or end its tickets first.",
+						 "Set mode to 'drain' and wait, or send everybody home with queue_clear.",
 						 "queue %lld still has live tickets", (long long) queue_id);
 		queue_prune_all(queue_id);
 	}

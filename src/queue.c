@@ -19,6 +19,7 @@
 #include "relation.h"
 #include "ticket.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
 /* Places looked at before others get the queue's lock. */
@@ -26,6 +27,7 @@
 
 PG_FUNCTION_INFO_V1(ticket_queue_create);
 PG_FUNCTION_INFO_V1(ticket_expire);
+PG_FUNCTION_INFO_V1(ticket_queue_clear);
 PG_FUNCTION_INFO_V1(ticket_queue_memory);
 PG_FUNCTION_INFO_V1(ticket_memory_usage);
 
@@ -135,11 +137,11 @@ pick_overdue(int64 queue_id, TimestampTz now, Places *places)
 /* ---------- expire ---------- */
 
 /*
- * Ends the tickets at these places, waiting or active, except those that are
- * no longer so.
+ * Ends the tickets at these places, except those that are no longer what they
+ * were: active ones whose time is up by `ends_by`; DT_NOBEGIN: waiting ones.
  */
 int
-queue_expire_places(int64 queue_id, Places *places, bool active, TimestampTz now)
+queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, TimestampTz now)
 {
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum("expired"),
@@ -150,7 +152,7 @@ queue_expire_places(int64 queue_id, Places *places, bool active, TimestampTz now
 		[COL_ENTRY_ENDED_AT] = true,
 	};
 	PlacesChange change = {.queue_id = queue_id,
-						   .ends_by = active ? now : DT_NOBEGIN,
+						   .ends_by = ends_by,
 						   .values = values,
 						   .replace = replace};
 	Queue *queue;
@@ -163,7 +165,7 @@ queue_expire_places(int64 queue_id, Places *places, bool active, TimestampTz now
 	if (queue)
 	{
 		for (int i = 0; i < places->n; i++)
-			pending_end(queue, places->place[i], active);
+			pending_end(queue, places->place[i], ends_by != DT_NOBEGIN);
 		queue_release(queue);
 	}
 	return places->n;
@@ -190,8 +192,8 @@ expire_queue(int64 queue_id, bool idle)
 		}
 		pick_due(queue_id, LINE_WAITING, now, &silent);
 	}
-	return queue_expire_places(queue_id, &overdue, true, now) +
-		   queue_expire_places(queue_id, &silent, false, now);
+	return queue_expire_places(queue_id, &overdue, now, now) +
+		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, now);
 }
 
 /* The queues of this database, as an array of queue_id. */
@@ -274,6 +276,83 @@ ticket_expire(PG_FUNCTION_ARGS)
 		queue_check(PG_GETARG_INT64(0));
 		n = queue_expire(PG_GETARG_INT64(0), true);
 	}
+	owner_end(&owner);
+	PG_RETURN_INT32(n);
+}
+
+/* ---------- clear ---------- */
+
+/* The next places of that state, as many as there is room for. */
+static void
+pick_all(int64 queue_id, LineState state, int64 after, Places *places)
+{
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+
+	places->n = 0;
+	while (queue && places->n < places->max &&
+		   (after = line_next(queue_line(queue), memory_pool(), state, after)) != 0)
+		places->place[places->n++] = after;
+	if (queue)
+		queue_release(queue);
+}
+
+/* Ends up to max_count tickets of that state, from the front. */
+static int
+clear_state(int64 queue_id, LineState state, int max_count)
+{
+	TimestampTz ends_by = state == LINE_ACTIVE ? DT_NOEND : DT_NOBEGIN;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "ticket clearing", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	int64 after = 0;
+	int ended = 0;
+	Places places;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		places_init(&places, Min(max_count - ended, PLACES_BATCH));
+		pick_all(queue_id, state, after, &places);
+		if (places.n == 0)
+			break;
+		after = places.place[places.n - 1];
+		ended += queue_expire_places(queue_id, &places, ends_by, clock_now());
+	} while (ended < max_count);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return ended;
+}
+
+/*
+ * queue_clear(queue_id bigint, active boolean default false,
+ *			   max_count int default null) -> int
+ *
+ * Sends everybody home who waits, and with `active` those who are active, too:
+ * their tickets expire now.  At most max_count.
+ *
+ * Errors: 22023, TK005, TK014, TK016.
+ * Locks: rows of queue_entry in order of place (those locked by others are
+ * passed over), first of those waiting, then of those active; queue lock.
+ */
+Datum
+ticket_queue_clear(PG_FUNCTION_ARGS)
+{
+	COUNT_CALL();
+	int64 queue_id = arg_id(fcinfo, 0, "queue_id");
+	int max_count = arg_max_count(fcinfo, 2, PG_INT32_MAX);
+	OwnerContext owner;
+	int n;
+
+	if (PG_ARGISNULL(1))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "active must not be NULL");
+	queues_ready();
+	refuse_standby();
+	owner_begin(&owner);
+	queue_check(queue_id);
+	n = clear_state(queue_id, LINE_WAITING, max_count);
+	if (PG_GETARG_BOOL(1))
+		n += clear_state(queue_id, LINE_ACTIVE, max_count - n);
 	owner_end(&owner);
 	PG_RETURN_INT32(n);
 }

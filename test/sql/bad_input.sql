@@ -75,6 +75,12 @@ SELECT pg_temp.each_refused('ticket_leave', 'SELECT ticket.ticket_leave(%s)', '2
 SELECT pg_temp.refused(format('SELECT ticket.ticket_leave(%L)', token), 'TK001', 'ticket_leave: ' || what)
 FROM (VALUES ('random', gen_random_uuid()::text), ('zero', '00000000-0000-0000-0000-000000000000'),
 	('all ones', 'ffffffff-ffff-ffff-ffff-ffffffffffff'), ('nobody''s place', :'nobody'), ('no queue', :'nowhere'), ('wrong secret', :'guessed')) AS v(what, token);
+SELECT pg_temp.each_refused('ticket_find, queue_id', 'SELECT ticket.ticket_find(%s, $$a$$)', '22023', 'NULL');
+SELECT pg_temp.each_refused('ticket_find, queue_id', 'SELECT ticket.ticket_find(%s, $$a$$)', 'TK005', '0', '-1', '4194303', '4294967297');
+SELECT pg_temp.each_refused('ticket_find, user_id', format('SELECT ticket.ticket_find(%s, %%s)', :q), '22023', 'NULL', $$''$$, 'repeat($$x$$, 256)');
+SELECT pg_temp.each_refused('queue_clear, queue_id', 'SELECT ticket.queue_clear(%s)', '22023', 'NULL');
+SELECT pg_temp.each_refused('queue_clear, queue_id', 'SELECT ticket.queue_clear(%s)', 'TK005', '0', '-1', '4194303', '4294967297');
+SELECT pg_temp.each_refused('queue_clear', format('SELECT ticket.queue_clear(%s, %%s)', :q), '22023', 'NULL', 'true, -1');
 SELECT pg_temp.each_refused('ticket_promote, queue_id', 'SELECT ticket.ticket_promote(%s)', '22023', 'NULL');
 SELECT pg_temp.each_refused('ticket_promote, queue_id', 'SELECT ticket.ticket_promote(%s)', 'TK005', '0', '-1', '4194303', '4294967297');
 SELECT pg_temp.each_refused('ticket_promote, max_count', format('SELECT ticket.ticket_promote(%s, %%s)', :q), '22023', '-1');

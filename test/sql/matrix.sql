@@ -76,6 +76,8 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	('queue_create($$matrix$$)',                        '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('ticket_promote({queue})',                         '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('ticket_expire({queue})',                          '-',     '-',     '-',     '-',     '1',     '-',     '-'),
+	('ticket_find({queue}, $$ann$$)',                   '-',     '-',     '-',     '-',     '1',     '-',     '-'),
+	('queue_clear({queue})',                            '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('queue_memory() WHERE queue_id = {queue}',         '-',     '-',     '-',     '-',     '1',     '1',     '-'),
 	('memory_usage()',                                  '-',     '-',     '-',     '-',     '1',     '1',     '-'),
 	-- what is on: for all but strangers

@@ -34,6 +34,7 @@ INSERT INTO call (function, call) VALUES
 	('ticket_enqueue', format('ticket.ticket_enqueue(%s, $$metrics-1$$)', :q)), ('ticket_status', format('ticket.ticket_status(%L)', :'t')),
 	('ticket_leave', format('ticket.ticket_leave(%L)', :'t')), ('queue_create', 'ticket.queue_create($$q$$)'),
 	('ticket_promote', format('ticket.ticket_promote(%s)', :q)), ('ticket_expire', format('ticket.ticket_expire(%s)', :q)),
+	('ticket_find', format('ticket.ticket_find(%s, $$nobody$$)', :q)), ('queue_clear', format('ticket.queue_clear(%s, max_count => 0)', :q)),
 	('seat_hold', format('ticket.seat_hold(%s, $${1}$$, $$metrics$$)', :p)), ('seat_release', 'ticket.seat_release(NULL, $$x$$)'),
 	('seat_hold_expire', 'ticket.seat_hold_expire()'), ('reservation_cancel', 'ticket.reservation_cancel(-1, $$x$$)'),
 	('pay_reservation', 'ticket.pay_reservation(-1, NULL)'), ('point_charge', 'ticket.point_charge($$metrics$$, -1)'),

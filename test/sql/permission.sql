@@ -40,7 +40,7 @@ INSERT INTO may_execute VALUES
 	('concert_withdraw', 'operator'), ('performance_change', 'operator'), ('performance_withdraw', 'operator'),
 	('section_change', 'operator'), ('section_withdraw', 'operator'), ('seat_block', 'operator'), ('seat_unblock', 'operator'),
 	('performance_move', 'operator'), ('performance_cancel', 'operator'),
-	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('seat_hold_expire', 'operator'), ('hold_timers_restore', 'operator'), ('point_charge', 'operator'),
+	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('ticket_find', 'operator'), ('queue_clear', 'operator'), ('seat_hold_expire', 'operator'), ('hold_timers_restore', 'operator'), ('point_charge', 'operator'),
 	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('seat_map_memory', 'operator auditor'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator'),
@@ -131,6 +131,8 @@ INSERT INTO call (call, parts) VALUES
 	('UPDATE ticket.queue SET capacity = 5 WHERE queue_id = %1$s', 'operator'),
 	('DELETE FROM ticket.queue WHERE queue_id = -1', ''),
 	('SELECT ticket.ticket_promote(%1$s)', 'operator'),
+	('SELECT ticket.ticket_find(%1$s, ''nobody'')', 'operator'),
+	('SELECT ticket.queue_clear(%1$s, max_count => 0)', 'operator'),
 	('SELECT ticket.ticket_expire(%1$s)', 'operator'),
 	('SELECT ticket.seat_hold_expire(1)', 'operator'),
 	('SELECT ticket.hold_timers_restore()', 'operator'),

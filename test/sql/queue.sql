@@ -212,6 +212,51 @@ SET ticket.clock_offset = '2h';
 SELECT is(ticket_promote(:q), 1, 'from then on');
 RESET ticket.clock_offset;
 
+-- ---------- the operator's hand: find, clear ----------
+
+SELECT queue_create('desk', capacity => 2, idle_ttl => '1 minute') AS q \gset
+SELECT token AS a FROM ticket_enqueue(:q, 'a') \gset
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{b,c,d,e}'::text[]) AS u \gset
+SELECT token AS d FROM ticket_enqueue(:q, 'd') \gset
+SELECT is((SELECT format('%s %s %s', token = :'a', status, "position") FROM ticket_find(:q, 'a')), 't active 0', 'find: one who is active');
+SELECT is((SELECT format('%s %s %s', token = :'d', status, "position") FROM ticket_find(:q, 'd')), 't waiting 2', 'find: one who waits');
+SELECT is((SELECT ticket_find(:q, 'nobody') IS NULL), true, 'find: nobody');
+SET ticket.clock_offset = '59s';
+SELECT is((SELECT status FROM ticket_status(:'d')), 'waiting', 'one asks in time');
+SELECT is((SELECT status FROM ticket_find(:q, 'e')), 'waiting', 'the operator asks for another');
+SET ticket.clock_offset = '61s';
+SELECT is(ticket_expire(:q), 2, 'which is no sign of life');
+SELECT is((SELECT ticket_find(:q, 'e') IS NULL), true, 'find: a ticket that has ended');
+RESET ticket.clock_offset;
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{f,g}'::text[]) AS u \gset
+SELECT is((SELECT ticket_leave(token) FROM ticket_find(:q, 'f')), true, 'find: to end it');
+
+BEGIN;
+SELECT is(queue_clear(:q), 2, 'clear: who waits');
+SELECT is(queue_clear(:q), 0, 'clear: once');
+ROLLBACK;
+SELECT is(pg_temp.memory(:q), '2 waiting, 2 active, 2 admitted', 'clear: abort');
+SELECT is(queue_clear(:q, max_count => 0), 0, 'clear: nobody');
+SELECT is(queue_clear(:q, max_count => 1), 1, 'clear: the first');
+SELECT is((SELECT status FROM ticket_status(:'d')), 'expired', 'clear: is told');
+SELECT is(pg_temp.memory(:q), '1 waiting, 2 active, 2 admitted', 'clear: commit');
+SELECT is(queue_clear(:q, true, 2), 2, 'clear: who waits, then who is active');
+SELECT is(pg_temp.memory(:q), '0 waiting, 1 active, 1 admitted', 'clear: in that order');
+SELECT is(queue_clear(:q), 0, 'clear: nobody waits');
+SELECT is(queue_clear(:q, true), 1, 'clear: who is active');
+SELECT is(pg_temp.memory(:q), pg_temp.counted(:q), 'clear: as the tables have it');
+SELECT is((SELECT status FROM ticket_enqueue(:q, 'd')), 'active', 'one may come again');
+UPDATE queue SET mode = 'drain' WHERE queue_id = :q;
+SELECT is(queue_clear(:q, true), 1, 'clear: drained');
+SELECT pg_temp.refused(format('SELECT ticket.ticket_enqueue(%s, $$d$$)', :q), 'TK003', 'unless it lets nobody in');
+DELETE FROM queue WHERE queue_id = :q;
+SELECT is((SELECT count(*) FROM queue_entry WHERE queue_id = :q), 0::bigint, 'an empty queue can be deleted');
+-- More than is done at a time
+SELECT queue_create('crowd', capacity => 5000, promote_count => 5000) AS q \gset
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 17000) AS i \gset
+SELECT is(queue_clear(:q, true), 17000, 'clear: a crowd');
+SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'clear: all of it');
+
 -- ---------- rejoin ----------
 
 SELECT queue_create('rejoin', capacity => 1) AS q \gset

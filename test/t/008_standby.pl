@@ -49,6 +49,7 @@ for my $question (
 	'SELECT section_id, available, map FROM ticket.seat_map(1)',
 	'SELECT seat_id, row, number, price, status FROM ticket.seats(1)',
 	q(SELECT ticket.point_balance('a')),
+	q(SELECT token, status, position FROM ticket.ticket_find(1, 'h')),
 	'SELECT performance_id, seats, available, held, sold FROM ticket.sale_stats',
 	'SELECT * FROM ticket.error_codes',
 	'SELECT queue_id, name, mode, capacity FROM ticket.queue_stats')
@@ -64,7 +65,7 @@ verified($standby, 'postgres', 'standby');
 for my $change (
 	q(ticket_enqueue(1, 'z')), q(ticket_enqueue(1, 'a')),
 	"ticket_leave('$tokens[3]')", 'ticket_promote(1)',
-	'ticket_expire()', 'ticket_expire(1)', q(queue_create('q')),
+	'ticket_expire()', 'ticket_expire(1)', 'queue_clear(1)', q(queue_create('q')),
 	"seat_hold(1, '{5}', 'a', '$tokens[0]')", "seat_release($hold, 'a')",
 	'seat_hold_expire()', q(point_charge('a', 1)),
 	"pay_reservation($hold, 'a')", "reservation_cancel($hold, 'a')",
