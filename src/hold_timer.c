@@ -85,15 +85,17 @@ ticket_hold_timer_set(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* Timers in the order of their times, up to one. */
+/* Timers in the order of their times, from one to another. */
 static void
-due_begin(RowScan *scan, TimestampTz until)
+due_begin(RowScan *scan, TimestampTz from, TimestampTz until)
 {
-	ScanKeyData key;
+	ScanKeyData key[2];
 
-	ScanKeyInit(&key, COL_TIMER_DUE_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+	ScanKeyInit(&key[0], COL_TIMER_DUE_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+				TimestampTzGetDatum(from));
+	ScanKeyInit(&key[1], COL_TIMER_DUE_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	row_scan_begin(scan, REL_HOLD_TIMER, REL_HOLD_TIMER_DUE, 1, &key);
+	row_scan_begin(scan, REL_HOLD_TIMER, REL_HOLD_TIMER_DUE, 2, key);
 }
 
 /* Acts on a timer that is due. */
@@ -108,7 +110,10 @@ look_at_hold(RowScan *scan, HeapTuple timer, TimestampTz now, HoldSweep *sweep)
 	if (ending == HOLD_ENDED && sweep->ended++ == 0)
 		metrics_hold_lag(now - due_at);
 	if (ending == HOLD_LOCKED)
+	{
 		sweep->locked = true;
+		sweep->next = Min(sweep->next, due_at);
+	}
 	else
 		sweep->timers += row_delete(&timer_row, timer);
 }
@@ -116,9 +121,15 @@ look_at_hold(RowScan *scan, HeapTuple timer, TimestampTz now, HoldSweep *sweep)
 /*
  * Ends up to max_ended holds that are over, the longest over first, and is done
  * with up to max_timers timers.  Holds that others have locked are passed over.
+ *
+ * Timers before `from` are left out.  Whoever sweeps again and again begins
+ * where the last sweep, once committed, says: in front of it are only index
+ * entries of timers deleted, until vacuum comes.  And now and then from the
+ * beginning: a hold may be committed after its end, and a sweep of another
+ * session undone.
  */
 void
-holds_expire(int max_ended, int max_timers, HoldSweep *sweep)
+holds_expire(TimestampTz from, int max_ended, int max_timers, HoldSweep *sweep)
 {
 	TimestampTz now = clock_now();
 	MemoryContext context =
@@ -128,13 +139,15 @@ holds_expire(int max_ended, int max_timers, HoldSweep *sweep)
 	HeapTuple timer;
 
 	memset(sweep, 0, sizeof(HoldSweep));
-	due_begin(&scan, now);
-	while (!sweep->more && (timer = row_scan_next(&scan)) != NULL)
+	sweep->next = now;
+	due_begin(&scan, from, now);
+	while ((timer = row_scan_next(&scan)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (sweep->ended >= max_ended || sweep->timers >= max_timers)
 		{
 			sweep->more = true;
+			sweep->next = Min(sweep->next, row_int64(&scan, timer, COL_TIMER_DUE_AT, 0));
 			break;
 		}
 		MemoryContextSwitchTo(context);
@@ -146,15 +159,15 @@ holds_expire(int max_ended, int max_timers, HoldSweep *sweep)
 	MemoryContextDelete(context);
 }
 
-/* When the next hold ends, if by then; else DT_NOEND. */
+/* When the next hold ends whose timer is set to between these times; else DT_NOEND. */
 TimestampTz
-holds_next_due(TimestampTz until)
+holds_next_due(TimestampTz from, TimestampTz until)
 {
 	TimestampTz due = DT_NOEND;
 	RowScan scan;
 	HeapTuple timer;
 
-	due_begin(&scan, until);
+	due_begin(&scan, from, until);
 	while (due == DT_NOEND && (timer = row_scan_next(&scan)) != NULL)
 	{
 		TimestampTz at = row_int64(&scan, timer, COL_TIMER_DUE_AT, 0);
@@ -184,6 +197,6 @@ ticket_seat_hold_expire(PG_FUNCTION_ARGS)
 	HoldSweep sweep;
 
 	refuse_standby();
-	holds_expire(max_count, PG_INT32_MAX, &sweep);
+	holds_expire(DT_NOBEGIN, max_count, PG_INT32_MAX, &sweep);
 	PG_RETURN_INT32(sweep.ended);
 }

@@ -618,7 +618,7 @@ print_tables(StringInfo out)
 	int64 age = 0;
 
 	owner_begin(&owner);
-	due = holds_next_due(now);
+	due = holds_next_due(DT_NOBEGIN, now);
 	plan_run(&outbox_rows, args, NULL);
 	rows = result_int64(0, 1);
 	if (plan_run(&oldest_event, NULL, NULL) > 0 &&

@@ -42,6 +42,8 @@ PG_FUNCTION_INFO_V1(ticket_tick);
 #define MAX_PAUSE_US (1000 * 1000)
 /* For holds that are over, but locked by somebody. */
 #define LOCKED_PAUSE_US (10 * 1000)
+/* Timers that should be done with are looked at again this often. */
+#define ALL_TIMERS_PAUSE_US USECS_PER_SEC
 /* After a round that failed. */
 #define ERROR_PAUSE_US (500 * 1000)
 /* The outbox and the history are looked at this often. */
@@ -63,11 +65,13 @@ typedef struct Round
 	bool more; /* holds are left over */
 	bool locked; /* holds are left to whoever has them locked */
 	bool more_events; /* to be retired from the outbox */
+	TimestampTz timers_from; /* for this round; when it is over, for the next */
 } Round;
 
 static void
 sale_round(Round *round)
 {
+	TimestampTz timers_from = round->timers_from;
 	OwnerContext owner;
 	HoldSweep sweep;
 	int n_queues;
@@ -76,10 +80,11 @@ sale_round(Round *round)
 	memset(round, 0, sizeof(Round));
 	queues_ready();
 	owner_begin(&owner);
-	holds_expire(HOLDS_PER_ROUND, HOLDS_PER_ROUND, &sweep);
+	holds_expire(timers_from, HOLDS_PER_ROUND, HOLDS_PER_ROUND, &sweep);
 	round->expired_holds = sweep.ended;
 	round->more = sweep.more;
 	round->locked = sweep.locked;
+	round->timers_from = sweep.next;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
 		queue_round(ids[i], &round->promoted, &round->expired_tickets);
@@ -123,7 +128,7 @@ Datum
 ticket_tick(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
-	Round round;
+	Round round = {.timers_from = DT_NOBEGIN};
 	Datum values[4];
 	bool nulls[4] = {false};
 	TimestampTz start = GetCurrentTimestamp();
@@ -150,7 +155,7 @@ next_round_due(const Round *round, TimestampTz now)
 
 	queues_ready();
 	owner_begin(&owner);
-	due = holds_next_due(now + MAX_PAUSE_US);
+	due = holds_next_due(round->timers_from, now + MAX_PAUSE_US);
 	/* The one who has it locked may take long. */
 	if (round->locked && due <= now)
 		due = now + LOCKED_PAUSE_US;
@@ -239,12 +244,19 @@ run_rounds(TimestampTz end)
 {
 	Round round = {0};
 	TimestampTz history_at = 0;
+	TimestampTz all_timers_at = 0;
 
 	do
 	{
 		TimestampTz start = GetCurrentTimestamp();
-		bool ok = guarded(sale_round, &round);
+		bool ok;
 
+		if (start >= all_timers_at)
+		{
+			round.timers_from = DT_NOBEGIN;
+			all_timers_at = start + ALL_TIMERS_PAUSE_US;
+		}
+		ok = guarded(sale_round, &round);
 		SPI_commit();
 		round_count(start, ok);
 		if (start >= history_at)
@@ -255,7 +267,10 @@ run_rounds(TimestampTz end)
 			history_at = done && round.more_events ? 0 : start + HISTORY_PAUSE_US;
 		}
 		if (!ok)
+		{
+			all_timers_at = 0;
 			pg_usleep(ERROR_PAUSE_US);
+		}
 		if (!ok || !(round.more || round.more_events))
 			sleep_until_due(&round, end);
 		CHECK_FOR_INTERRUPTS();

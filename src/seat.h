@@ -104,11 +104,12 @@ typedef struct HoldSweep
 	int timers; /* done with: those of these holds, and of others that had ended before */
 	bool locked; /* holds that are over were passed over */
 	bool more; /* are due */
+	TimestampTz next; /* timers before that are done with */
 } HoldSweep;
 
 extern void hold_timer_set(int64 reservation_id, TimestampTz expires_at);
-extern void holds_expire(int max_ended, int max_timers, HoldSweep *sweep);
-extern TimestampTz holds_next_due(TimestampTz until);
+extern void holds_expire(TimestampTz from, int max_ended, int max_timers, HoldSweep *sweep);
+extern TimestampTz holds_next_due(TimestampTz from, TimestampTz until);
 
 /* clang-format off */
 

@@ -113,6 +113,17 @@ $locker->quit;
 becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $locked",
 	'... and tidies it when it is let go');
 $node->safe_psql('postgres', q(UPDATE ticket.performance SET hold_interval = '300 milliseconds'));
+
+# A hold that is committed after its end, when the runner has gone on
+my $tardy = $node->background_psql('postgres');
+my ($late_hold, $ends) = split /\|/,
+  $tardy->query_safe("BEGIN; SELECT reservation_id, expires_at FROM ticket.seat_hold(1, '{5}', 'b', '$b')");
+becomes("SELECT clock_timestamp() > '$ends'", 'a hold ends before it is committed');
+$before = $node->safe_psql('postgres', "SELECT $rounds");
+becomes("SELECT $rounds > $before + 1", '... and the runner goes on');
+$tardy->query_safe('COMMIT');
+$tardy->quit;
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $late_hold", '... and comes back to it');
 is($node->safe_psql('postgres', "SELECT count(*) FROM ticket.seat WHERE status <> 'free'"),
 	'0', '... and its seats are free');
 is($node->safe_psql('postgres', "SELECT status FROM ticket.queue_entry WHERE user_id = 'c'"),
