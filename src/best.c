@@ -136,7 +136,10 @@ add_place(Search *search, const Place *place)
 	house->place[house->n_places++] = *place;
 }
 
-/* Is a seat to be had, by its row?  States begin with different letters. */
+/*
+ * Is a seat to be given out, by its row?  States begin with different letters.
+ * A place for a wheelchair has to be asked for.
+ */
 static bool
 row_is_free(RowScan *scan, HeapTuple row, TimestampTz now)
 {
@@ -144,6 +147,8 @@ row_is_free(RowScan *scan, HeapTuple row, TimestampTz now)
 	Datum status = row_get(scan, row, COL_SEAT_STATUS, &isnull);
 	char letter = *VARDATA_ANY(DatumGetTextPP(status));
 
+	if (DatumGetBool(row_get(scan, row, COL_SEAT_ACCESSIBLE, &isnull)))
+		return false;
 	return letter == 'f' ||
 		   (letter == 'h' &&
 			DatumGetTimestampTz(row_get(scan, row, COL_SEAT_HELD_UNTIL, &isnull)) <= now);
@@ -388,7 +393,8 @@ asked_best(const HoldRequest *request, int64 section_id, bool all, Fallback fall
  * section that has them: side by side in one row, leaving no single seat free
  * where that can be avoided, then nearest to the middle of the front row.  With
  * fallback 'two_rows' also in two rows one behind the other, with 'any' then
- * anywhere; of a standing section the first free ones.  All else is as in
+ * anywhere; of a standing section the first free ones.  Seats for wheelchairs
+ * are left to those who choose them with seat_hold.  All else is as in
  * seat_hold.  With a key, the same call again gets the reservation of the first
  * one, whatever seats that got and whatever became of them.
  *

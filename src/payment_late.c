@@ -20,8 +20,8 @@
 /*
  * Seats as good as those of reservation $1 but for $2: as many, of the same
  * section, beside each other in one row where those were, and otherwise the
- * nearest, of these seats what is left first.  None when they were of several
- * sections.
+ * nearest, of these seats what is left first; none for wheelchairs but those it
+ * had.  None when they were of several sections.
  */
 /* clang-format off */
 static SavedPlan choose_substitutes = {
@@ -39,7 +39,8 @@ static SavedPlan choose_substitutes = {
 	" pg_catalog.abs(e.seat_no" MINUS "w.seat_no) AS seats_off"
 	" FROM wish AS w, ticket.seat AS e WHERE e.performance_id" EQ "w.performance_id"
 	" AND e.section_id" EQ "w.section_id AND (e.status" EQ "'free' OR"
-	" (e.status" EQ "'held' AND e.held_until" LE "$3)) AND e.seat_id" NE "ALL ($2)),"
+	" (e.status" EQ "'held' AND e.held_until" LE "$3)) AND e.seat_id" NE "ALL ($2)"
+	" AND (NOT e.accessible OR e.seat_id" EQ "ANY (w.seat_ids))),"
 	" first AS MATERIALIZED (SELECT f.row_no, f.seat_no, w.n FROM wish AS w, free AS f"
 	" WHERE w.adjacent AND (SELECT pg_catalog.count(*) FROM free AS g"
 	" WHERE g.row_no" EQ "f.row_no AND g.seat_no" GE "f.seat_no"

@@ -166,14 +166,14 @@ check_sale_window(const Performance *performance, TimestampTz now)
 	if (now < performance->sale_opens_at)
 		ticket_error(ERROR_SALE_CLOSED,
 					 psprintf("It opens at %s.", timestamptz_to_str(performance->sale_opens_at)),
-					 NULL, "performance %lld is not on sale yet",
+					 "Call again then.", "performance %lld is not on sale yet",
 					 (long long) performance->performance_id);
 	if (now >= Min(performance->sale_closes_at, performance->starts_at))
 		ticket_error(ERROR_SALE_CLOSED,
 					 psprintf("It closed at %s.",
 							  timestamptz_to_str(Min(performance->sale_closes_at,
 													 performance->starts_at))),
-					 NULL, "performance %lld is no longer on sale",
+					 "Choose another date.", "performance %lld is no longer on sale",
 					 (long long) performance->performance_id);
 }
 
@@ -312,7 +312,8 @@ hold_look(HoldRequest *request, TimestampTz now)
 	{
 		request->status[i] = look_at_seat(request, i, now);
 		if (strcmp(request->status[i], "unknown") == 0)
-			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
+			ticket_error(ERROR_NOT_FOUND, NULL, "ticket.seats() lists the seats.",
+						 "performance %lld has no seat %d",
 						 (long long) request->performance.performance_id, request->seat[i]);
 		if (strcmp(request->status[i], "free") != 0)
 			n_taken++;

@@ -95,6 +95,14 @@ SELECT is(pg_temp.best(:p, 2, 'a'), 'held 400 {3,4}', 'none of a section that wa
 SELECT is(pg_temp.best(:p, 1, 'a'), 'TK006', 'not even at last');
 SELECT is(pg_temp.best(performance_create(concert_create('c'), venue_create('v'), '2100-01-01'), 1, 'a'), 'TK006', 'no section at all');
 
+-- ---------- seats for wheelchairs ----------
+
+SELECT performance_create(concert_create('c'), venue_create('v'), '2100-01-01') AS p \gset
+SELECT count(section_create(:p, 's', 100, NULL, NULL, plan => E'oaaoo')) AS n \gset
+SELECT is(pg_temp.best(:p, 2, 'a'), 'held 200 {4,5}', 'best: not those for wheelchairs');
+SELECT pg_temp.refused(format('SELECT ticket.seat_hold_best(%s, 2, $$b$$, fallback => $$any$$)', :p), 'TK006', 'not even when there are no others');
+SELECT is((SELECT status FROM seat_hold(:p, '{2}', 'b')), 'held', 'who chooses one has it');
+
 -- ---------- standing ----------
 
 SELECT performance_create(concert_create('c'), venue_create('v'), '2100-01-01', max_seats_per_user => 1000) AS p \gset

@@ -170,6 +170,16 @@ SELECT is((SELECT reason FROM payment WHERE payment_id = :payment), 'the seats w
 SELECT is((SELECT status FROM payment_confirm(:payment2, 'late-6')), 'captured', 'who had none side by side takes any');
 SELECT is((SELECT r.seat_ids FROM payment p JOIN reservation r USING (reservation_id) WHERE p.payment_id = :payment2), '{1,5}', 'what is left of these, and the nearest');
 RESET ticket.clock_offset;
+-- the seats beside it are for wheelchairs
+SELECT pg_temp.sale(price => 50) AS p \gset
+UPDATE seat SET accessible = true WHERE performance_id = :p AND seat_id IN (1, 3);
+SELECT reservation_id AS r FROM seat_hold(:p, '{2}', 'pay-w') \gset
+SELECT payment_id AS payment FROM payment_begin(:r, 'pay-w', 'card', true) \gset
+SET ticket.clock_offset = '16min';
+SELECT count(seat_hold(:p, '{2}', 'pay-h')) AS n \gset
+SELECT is((SELECT status FROM payment_confirm(:payment, 'late-w')), 'captured', 'others that are near');
+SELECT is((SELECT r.seat_ids FROM payment p JOIN reservation r USING (reservation_id) WHERE p.payment_id = :payment), '{4}', 'but none for a wheelchair');
+RESET ticket.clock_offset;
 -- two sections
 SELECT pg_temp.sale(price => 50) AS p \gset
 SELECT section_create(:p, 'dear', 70, 1, 4) AS s \gset
