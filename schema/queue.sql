@@ -202,7 +202,8 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT promoted_rate float8,
 	OUT tokens float8,
 	OUT bytes bigint,
-	OUT ends_at timestamptz
+	OUT ends_at timestamptz,
+	OUT limits_at timestamptz
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS

@@ -58,12 +58,13 @@ BEGIN
 	), entries AS MATERIALIZED (
 		SELECT e.queue_id, count(*) FILTER (WHERE e.status = 'waiting') AS waiting,
 			count(*) FILTER (WHERE e.status = 'active') AS active,
-			count(*) FILTER (WHERE e.status = 'active' AND e.expires_at > (SELECT later.t FROM later)) AS unexpired
+			count(*) FILTER (WHERE e.status = 'active' AND e.expires_at > (SELECT later.t FROM later)) AS unexpired,
+			max(e.admitted_at) AS admitted_at
 		FROM ticket.queue_entry e WHERE e.ended_at IS NULL GROUP BY e.queue_id
-	), memory AS MATERIALIZED (
-		SELECT m.* FROM ticket.queue_memory() m
-		WHERE (SELECT count(*) FROM entries) >= 0 AND m.in_flight = 0
-			AND (before -> m.queue_id::text)::bigint = m.changes
+	), rooms AS MATERIALIZED (
+		SELECT m.* FROM ticket.queue_memory() m WHERE (SELECT count(*) FROM entries) >= 0
+	), memory AS (
+		SELECT m.* FROM rooms m WHERE m.in_flight = 0 AND (before -> m.queue_id::text)::bigint = m.changes
 	), drawn AS MATERIALIZED (
 		SELECT e.section_id, count(*) FILTER (WHERE e.status = 'free') AS free,
 			string_agg(CASE e.status WHEN 'free' THEN '.' WHEN 'held' THEN 'h' WHEN 'sold' THEN 'X' ELSE '-' END, ''
@@ -308,8 +309,10 @@ BEGIN
 			FROM ticket.catalogue_past c WHERE c.kind = 'performance' AND c.id = p.performance_id))
 		UNION ALL
 		SELECT 12, format('queue %s has %s active, capacity %s', q.queue_id, e.unexpired, q.capacity)
-		FROM ticket.queue q JOIN entries e ON e.queue_id = q.queue_id
+		FROM ticket.queue q JOIN entries e ON e.queue_id = q.queue_id LEFT JOIN rooms m ON m.queue_id = q.queue_id
+		/* Where fewer came to be allowed who is in stays, and nobody has gone in since. */
 		WHERE q.mode <> 'passthrough' AND e.unexpired > q.capacity
+			AND (m.limits_at IS NULL OR e.admitted_at > m.limits_at)
 		UNION ALL
 		SELECT 14, format('queue %s: memory has %s waiting, %s active, %s admitted; tables %s, %s', m.queue_id,
 			m.waiting, m.active, m.admitted, coalesce(e.waiting, 0), coalesce(e.active, 0))

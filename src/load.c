@@ -258,8 +258,12 @@ static bool
 locks_entries(void)
 {
 	Relation entry = RelationIdGetRelation(relation_oid(REL_QUEUE_ENTRY));
-	bool locks = CheckRelationLockedByMe(entry, RowExclusiveLock, false);
+	bool locks;
 
+	/* The extension is just being dropped. */
+	if (!RelationIsValid(entry))
+		return false;
+	locks = CheckRelationLockedByMe(entry, RowExclusiveLock, false);
 	RelationClose(entry);
 	return locks;
 }

@@ -745,6 +745,9 @@ queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now)
 		queue->idle_ttl_before = again ? Max(queue->idle_ttl_before, old->idle_ttl) : old->idle_ttl;
 		queue->idle_shortened = now;
 	}
+	if (config->mode != MODE_PASSTHROUGH &&
+		(old->mode == MODE_PASSTHROUGH || config->capacity < old->capacity))
+		queue->limits_at = now;
 	if (config->retention != old->retention)
 		queue->prune_due = now;
 	*old = *config;

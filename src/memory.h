@@ -77,6 +77,7 @@ typedef struct Queue
 	QueueKey key; /* database InvalidOid: slot is free */
 	uint32 generation; /* grows each time the slot changes hands */
 	QueueConfig config;
+	TimestampTz limits_at; /* when fewer came to be allowed in than before; 0: never */
 
 	/* Active tickets, those of transactions still running included. */
 	int64 active;

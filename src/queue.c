@@ -428,14 +428,15 @@ queue_next_due(int64 queue_id, TimestampTz now)
  *		admitted bigint, entered bigint, promoted bigint, ended bigint,
  *		outflow float8, changes bigint, in_flight int, first_place bigint,
  *		ended_rate float8, promoted_rate float8, tokens float8, bytes bigint,
- *		ends_at timestamptz)
+ *		ends_at timestamptz, limits_at timestamptz)
  *
  * The counters of this database's queues.  active counts places, admitted
  * counts room taken, transactions still running included; first_place is the
  * place of the first that waits; outflow (from the line, while it can move),
  * ended_rate and promoted_rate are per second; tokens are how many the rate
  * lets in now; bytes are those of the pages in use; no
- * active ticket ends before ends_at.
+ * active ticket ends before ends_at; limits_at is when fewer came to be allowed
+ * in than before.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -456,8 +457,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[16];
-		bool nulls[16] = {false};
+		Datum values[17];
+		bool nulls[17] = {false};
 		TimestampTz now;
 		int64 first;
 
@@ -486,6 +487,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[14] = Int64GetDatum((int64) line.n_entries * sizeof(LinePage));
 		values[15] = TimestampTzGetDatum(copy.ends_at);
 		nulls[15] = line.n_active == 0;
+		values[16] = TimestampTzGetDatum(copy.limits_at);
+		nulls[16] = copy.limits_at == 0;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

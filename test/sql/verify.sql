@@ -235,6 +235,20 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 0 WHERE queue_
 	'active tickets fit the capacity: 1', 'more active than there is room');
 SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 0, mode = 'passthrough' WHERE queue_id = %s$$, :q),
 	NULL, 'passthrough has no capacity');
+-- Who is in stays when fewer come to be allowed.
+SELECT ticket.queue_create('verify-lowered', capacity => 3) AS q2 \gset
+SELECT count(ticket.ticket_enqueue(:q2, u)) AS n FROM unnest('{a,b,c}'::text[]) AS u \gset
+UPDATE ticket.queue SET capacity = 1 WHERE queue_id = :q2;
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET name = 'x' WHERE queue_id = %s$$, :q2), NULL, 'more than now allowed, from before');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET admitted_at = ticket.clock() WHERE queue_id = %s AND user_id = 'a'$$, :q2),
+	'active tickets fit the capacity: 1', 'more than allowed, one let in since');
+UPDATE ticket.queue SET mode = 'passthrough' WHERE queue_id = :q2;
+SELECT count(ticket.ticket_enqueue(:q2, 'd')) AS n \gset
+UPDATE ticket.queue SET mode = 'open' WHERE queue_id = :q2;
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET name = 'x' WHERE queue_id = %s$$, :q2), NULL, 'more than allowed, all let through before');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET admitted_at = ticket.clock() WHERE queue_id = %s AND user_id = 'a'$$, :q2),
+	'active tickets fit the capacity: 1', 'all let through, and one since');
+SELECT ticket.queue_clear(:q2, true) AS n \gset
 SELECT pg_temp.breaks(format($$DROP INDEX ticket.queue_entry_live_user;
 	UPDATE ticket.queue_entry SET user_id = 'verify-c' WHERE queue_id = %s AND user_id = 'verify-d'$$, :q),
 	'one live ticket per user and queue: 1', 'two live tickets');
