@@ -357,7 +357,8 @@ nothing_found(const Search *search, Fallback fallback)
 	if (n_free < n)
 		ticket_error(ERROR_SEAT_UNAVAILABLE,
 					 psprintf("%d are free, %d are wanted.", n_free, n),
-					 "Ask for fewer, or elsewhere, or again when holds have ended.",
+					 "Ask for fewer, or elsewhere, or again when holds have ended; seats for "
+					 "wheelchairs are left to seat_hold.",
 					 "not enough seats are free");
 	ticket_error(ERROR_SEATS_NOT_TOGETHER,
 				 psprintf("%d are free, but no %d of them %s.", n_free, n,
