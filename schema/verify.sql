@@ -305,8 +305,8 @@ BEGIN
 				GROUP BY r.user_id, r.performance_id) u
 			JOIN ticket.performance p ON p.performance_id = u.performance_id
 		/* Who had more when fewer came to be allowed keeps them. */
-		WHERE u.n > greatest(p.max_seats_per_user, (SELECT max((c.was ->> 'max_seats_per_user')::int)
-			FROM ticket.catalogue_past c WHERE c.kind = 'performance' AND c.id = p.performance_id))
+		WHERE CASE WHEN u.n > p.max_seats_per_user THEN u.n > coalesce((SELECT max((c.was ->> 'max_seats_per_user')::int)
+			FROM ticket.catalogue_past c WHERE c.kind = 'performance' AND c.id = p.performance_id), 0) END
 		UNION ALL
 		SELECT 12, format('queue %s has %s active, capacity %s', q.queue_id, e.unexpired, q.capacity)
 		FROM ticket.queue q JOIN entries e ON e.queue_id = q.queue_id LEFT JOIN rooms m ON m.queue_id = q.queue_id
