@@ -98,16 +98,27 @@ CREATE TRIGGER final_state BEFORE UPDATE OF status ON ticket.refund
 	FOR EACH ROW WHEN (OLD.status = 'done' AND NEW.status <> 'done')
 	EXECUTE FUNCTION ticket.final_state();
 
+-- What is told of a payment with points.  A type of its own, as answer.h explains.
+CREATE TYPE ticket.payment_state AS (
+	payment_id	bigint,
+	status		text,
+	amount		bigint,
+	balance		bigint,
+	paid_at		timestamptz
+);
+COMMENT ON TYPE ticket.payment_state IS 'A payment: what pay_reservation returns';
+COMMENT ON COLUMN ticket.payment_state.payment_id IS 'The payment';
+COMMENT ON COLUMN ticket.payment_state.status IS 'captured; of a call repeated what has become of it';
+COMMENT ON COLUMN ticket.payment_state.amount IS 'What was paid';
+COMMENT ON COLUMN ticket.payment_state.balance IS 'Points that were left right after it';
+COMMENT ON COLUMN ticket.payment_state.paid_at IS 'When it was paid';
+
 CREATE FUNCTION ticket.pay_reservation(
 	reservation_id bigint,
 	user_id text,
-	idempotency_key text DEFAULT NULL,
-	OUT payment_id bigint,
-	OUT status text,
-	OUT amount bigint,
-	OUT balance bigint,
-	OUT paid_at timestamptz
-) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_pay_reservation';
+	idempotency_key text DEFAULT NULL
+) RETURNS ticket.payment_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_pay_reservation';
 COMMENT ON FUNCTION ticket.pay_reservation(bigint, text, text) IS
 	'Pays held seats with points; calling it again returns the same payment';
 

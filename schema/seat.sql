@@ -129,17 +129,41 @@ END;
 COMMENT ON FUNCTION ticket.hold_timers_restore() IS
 	'Sets the timers that held reservations lack, as after data was loaded with triggers off; returns how many. Reads all reservations';
 
+-- What is told of a hold.  Types of their own, as answer.h explains.
+CREATE TYPE ticket.hold_state AS (
+	reservation_id	bigint,
+	status			text,
+	amount			bigint,
+	expires_at		timestamptz
+);
+COMMENT ON TYPE ticket.hold_state IS 'A hold: what seat_hold returns';
+COMMENT ON COLUMN ticket.hold_state.reservation_id IS 'The reservation';
+COMMENT ON COLUMN ticket.hold_state.status IS 'held; of a call repeated with its key what has become of it';
+COMMENT ON COLUMN ticket.hold_state.amount IS 'What the seats cost';
+COMMENT ON COLUMN ticket.hold_state.expires_at IS 'When the hold ends, or would have';
+
+CREATE TYPE ticket.best_hold_state AS (
+	reservation_id	bigint,
+	status			text,
+	amount			bigint,
+	expires_at		timestamptz,
+	seat_ids		int[]
+);
+COMMENT ON TYPE ticket.best_hold_state IS 'A hold of seats that were chosen: what seat_hold_best returns';
+COMMENT ON COLUMN ticket.best_hold_state.reservation_id IS 'The reservation';
+COMMENT ON COLUMN ticket.best_hold_state.status IS 'held; of a call repeated with its key what has become of it';
+COMMENT ON COLUMN ticket.best_hold_state.amount IS 'What the seats cost';
+COMMENT ON COLUMN ticket.best_hold_state.expires_at IS 'When the hold ends, or would have';
+COMMENT ON COLUMN ticket.best_hold_state.seat_ids IS 'The seats';
+
 CREATE FUNCTION ticket.seat_hold(
 	performance_id bigint,
 	seat_ids int[],
 	user_id text,
 	token uuid DEFAULT NULL,
-	idempotency_key text DEFAULT NULL,
-	OUT reservation_id bigint,
-	OUT status text,
-	OUT amount bigint,
-	OUT expires_at timestamptz
-) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold';
+	idempotency_key text DEFAULT NULL
+) RETURNS ticket.hold_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold';
 COMMENT ON FUNCTION ticket.seat_hold(bigint, int[], text, uuid, text) IS
 	'Holds all of the seats or none; who comes too late is told at once which are taken';
 
@@ -150,13 +174,9 @@ CREATE FUNCTION ticket.seat_hold_best(
 	section_id bigint DEFAULT NULL,
 	token uuid DEFAULT NULL,
 	idempotency_key text DEFAULT NULL,
-	fallback text DEFAULT 'together',
-	OUT reservation_id bigint,
-	OUT status text,
-	OUT amount bigint,
-	OUT expires_at timestamptz,
-	OUT seat_ids int[]
-) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold_best';
+	fallback text DEFAULT 'together'
+) RETURNS ticket.best_hold_state
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_seat_hold_best';
 COMMENT ON FUNCTION ticket.seat_hold_best(bigint, int, text, bigint, uuid, text, text) IS
 	'Holds the best seats to be had: side by side, near the front and the middle; fallback two_rows or any when there are none such';
 

@@ -49,14 +49,7 @@ typedef enum Fallback
 
 static const char *const fallback_name[] = {"together", "two_rows", "any"};
 
-static AnswerType best_answer = {
-	5,
-	{{"reservation_id", INT8OID},
-	 {"status", TEXTOID},
-	 {"amount", INT8OID},
-	 {"expires_at", TIMESTAMPTZOID},
-	 {"seat_ids", INT4ARRAYOID}},
-};
+static AnswerType best_answer = {.n_columns = 5, .row_type = "best_hold_state"};
 
 typedef struct SectionToSearch
 {
