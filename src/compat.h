@@ -11,6 +11,11 @@
 #include "access/tableam.h"
 #include "nodes/execnodes.h"
 
+/* 16 put the macros of variable-length values into a header of their own. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 18 made the noreturn marker a prefix. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

@@ -303,6 +303,7 @@ queue_open(int64 queue_id, LWLockMode mode)
 		return queue;
 	do
 	{
+		CHECK_FOR_INTERRUPTS();
 		loads = database_loads();
 		queues_ready();
 		queue = queue_acquire(queue_id, mode);

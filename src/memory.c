@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "common/hashfn.h"
+#include "compat.h"
 #include "filter.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
