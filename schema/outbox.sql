@@ -35,6 +35,8 @@ FROM (VALUES
 		'{"v": 1, "concert_id": 3, "withdrawn_by": "operator"}'),
 	('performance.withdrawn', 'performance', 'A performance was taken off sale; withdrawn_by may be null.',
 		'{"v": 1, "performance_id": 4, "withdrawn_by": "operator"}'),
+	('performance.section_withdrawn', 'performance', 'A section of a performance was taken off sale; withdrawn_by may be null.',
+		'{"v": 1, "performance_id": 4, "section_id": 11, "withdrawn_by": "operator"}'),
 	('performance.moved', 'performance', 'A performance was moved from former_starts_at and former_venue_id; a bound of the sale that is null is none.',
 		'{"v": 1, "performance_id": 4, "starts_at": "2026-12-31T20:00:00+00:00", "venue_id": 2, "sale_opens_at": "2026-11-01T10:00:00+00:00",
 		"sale_closes_at": "2026-12-31T18:00:00+00:00", "former_starts_at": "2026-12-30T20:00:00+00:00", "former_venue_id": 1}'),

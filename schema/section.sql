@@ -115,12 +115,17 @@ CREATE FUNCTION ticket.section_withdraw(section_id bigint, actor text DEFAULT NU
 #variable_conflict use_variable
 DECLARE
 	who text := ticket.actor(actor);
+	performance_id bigint;
 BEGIN
 	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(section_id IS NOT NULL, 'section_id must not be NULL');
 	UPDATE ticket.section s SET withdrawn_at = ticket.clock(), withdrawn_by = who
-	WHERE s.section_id = section_id AND s.withdrawn_at IS NULL;
+	WHERE s.section_id = section_id AND s.withdrawn_at IS NULL RETURNING s.performance_id INTO performance_id;
 	IF FOUND THEN
+		INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
+		VALUES ('performance', performance_id, 'performance.section_withdrawn',
+			ticket.event_payload('performance.section_withdrawn', jsonb_build_object('v', 1, 'performance_id', performance_id,
+				'section_id', section_id, 'withdrawn_by', who)));
 		RETURN true;
 	END IF;
 	PERFORM ticket.check_found(EXISTS (SELECT FROM ticket.section s WHERE s.section_id = section_id),

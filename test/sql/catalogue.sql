@@ -85,6 +85,8 @@ SELECT is((SELECT amount FROM seat_hold(:p1, '{1}', 'cat-b')), 120::bigint, 'the
 SELECT is((SELECT prices FROM reservation WHERE user_id = 'cat-a'), '{100,50}', 'who holds keeps the price agreed');
 SELECT is((SELECT section_withdraw(:s1, 'boss')), true, 'a section is withdrawn');
 SELECT is((SELECT section_withdraw(:s1, 'other')), false, 'once');
+SELECT is((SELECT jsonb_agg(payload) FROM outbox WHERE aggregatetype = 'performance' AND aggregateid = :'p1' AND type LIKE '%withdrawn'),
+	jsonb_build_array(jsonb_build_object('v', 1, 'performance_id', :p1, 'section_id', :s1, 'withdrawn_by', 'boss')), 'which is told');
 SELECT is((SELECT format('%s %s', withdrawn_by, withdrawn_at <= clock()) FROM section WHERE section_id = :s1), 'boss t', 'when and by whom is kept');
 SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p1, '{2}', 'cat-b'), 'TK006', 'its seats are not to be had');
 SELECT pg_temp.refused(format('SELECT ticket.section_change(%s, price => 1)', :s1), 'TK009', 'it is not changed any more');

@@ -139,6 +139,7 @@ BEGIN
 	PERFORM user_withdraw('outbox-leaves');
 	PERFORM performance_move(p, clock() + interval '1 year', sale_opens_at => clock(), sale_closes_at => clock() + interval '1 day');
 	PERFORM seat_block(p, '{8,9}'), seat_unblock(p, '{9,10}');
+	PERFORM section_withdraw(section_id, 'outbox-each') FROM section WHERE performance_id = p;
 	PERFORM performance_withdraw(p, 'outbox-each');
 	PERFORM concert_withdraw((SELECT concert_id FROM performance WHERE performance_id = p), 'outbox-each');
 END $$;
