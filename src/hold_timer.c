@@ -73,7 +73,8 @@ ticket_hold_timer_set(PG_FUNCTION_ARGS)
 	bool isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != relation_oid(REL_RESERVATION))
 		elog(ERROR, "hold_timer_set is a trigger of reservation");
 	columns = RelationGetDescr(trigger->tg_relation);
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
