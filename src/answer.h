@@ -12,6 +12,9 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "nodes/extensible.h"
+
 #define MAX_ANSWER_COLUMNS 8
 
 typedef struct AnswerType
@@ -27,6 +30,20 @@ typedef struct AnswerType
 	struct TypeCacheEntry *type_entry; /* of row_type, found at first use */
 } AnswerType;
 
+/*
+ * Where answer_scan.c wants the columns.  It comes to the function as
+ * fcinfo->resultinfo.
+ */
+typedef struct AnswerSlot
+{
+	ExtensibleNode node;
+	bool filled;
+	Datum values[MAX_ANSWER_COLUMNS];
+	bool nulls[MAX_ANSWER_COLUMNS];
+} AnswerSlot;
+
+extern Node *answer_slot_init(AnswerSlot *slot);
+extern Datum answer_return(FunctionCallInfo fcinfo, AnswerType *type, Datum *values, bool *nulls);
 extern Datum answer_row(AnswerType *type, Datum *values, bool *nulls);
 
 #endif /* TICKET_ANSWER_H */

@@ -9,11 +9,18 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "commands/explain.h"
 #include "nodes/execnodes.h"
 
 /* 16 put the macros of variable-length values into a header of their own. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+/* 18 cut the header of EXPLAIN into three. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 
 /* 18 made the noreturn marker a prefix. */

@@ -50,7 +50,7 @@ typedef struct TicketView
 static AnswerType ticket_answer = {.n_columns = 6, .row_type = "ticket_state"};
 
 static Datum
-ticket_view_row(const TicketView *view)
+ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
 {
 	Datum values[6];
 	bool nulls[6] = {false};
@@ -68,7 +68,7 @@ ticket_view_row(const TicketView *view)
 		values[4] = IntervalPGetDatum(us_interval(view->poll_us));
 	if (!nulls[5])
 		values[5] = TimestampTzGetDatum(view->expires_at);
-	return answer_row(&ticket_answer, values, nulls);
+	return answer_return(fcinfo, &ticket_answer, values, nulls);
 }
 
 /* -1: not known. */
@@ -470,7 +470,7 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 		}
 		done = insert_ticket(&view, user, now) || meet_ticket(&view, user, now);
 	}
-	PG_RETURN_DATUM(ticket_view_row(&view));
+	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
 }
 
 /* ---------- ask ---------- */
@@ -584,7 +584,7 @@ ticket_status(PG_FUNCTION_ARGS)
 	}
 	if (state == LINE_GONE)
 		view_from_table(&view, now);
-	PG_RETURN_DATUM(ticket_view_row(&view));
+	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
 }
 
 /*
@@ -615,7 +615,7 @@ ticket_find(PG_FUNCTION_ARGS)
 	if (!found)
 		PG_RETURN_NULL();
 	view_from_table(&view, clock_now());
-	PG_RETURN_DATUM(ticket_view_row(&view));
+	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
 }
 
 /* ---------- leave ---------- */

@@ -7,6 +7,7 @@
 #include <float.h>
 #include <limits.h>
 
+#include "answer_scan.h"
 #include "load.h"
 #include "map.h"
 #include "memory.h"
@@ -116,4 +117,5 @@ _PG_init(void)
 	write_init();
 	people_init();
 	numbering_init();
+	answer_scan_init();
 }
