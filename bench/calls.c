@@ -3,7 +3,7 @@
  *		Makes one call over and over on several connections at once and prints
  *		how many were answered in a second, and in all.
  *
- *	calls [-c CLIENTS] [-t SECONDS] [-e SQLSTATE] [-p QUERY] STATEMENT
+ *	calls [-c CLIENTS] [-t SECONDS] [-w CALLS] [-e SQLSTATE] [-p QUERY] STATEMENT
  *
  * For what pgbench can't measure: calls that end in an error, at which its
  * clients give up, and arguments that are not numbers.  STATEMENT is prepared
@@ -25,8 +25,6 @@
 
 #define MAX_CLIENTS 1000
 #define MAX_ARGUMENTS 8
-/* Until plans are cached and pages are warm */
-#define WARM_UP_CALLS 100
 
 typedef struct Answered
 {
@@ -36,6 +34,8 @@ typedef struct Answered
 
 static int clients = 8;
 static double seconds = 2;
+/* Until plans are cached; more where a session has to see its shared memory first */
+static int warm_up_calls = 100;
 static const char *expected = NULL;
 static const char *statement;
 static PGresult *arguments = NULL;
@@ -106,7 +106,7 @@ run_client(int number, int ready, int start, Answered *answered)
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		fail("prepare", PQerrorMessage(conn));
 	PQclear(result);
-	for (int i = 0; i < WARM_UP_CALLS; i++)
+	for (int i = 0; i < warm_up_calls; i++)
 		call(conn, &random);
 	close(ready);
 	if (read(start, &byte, 1) != 0)
@@ -174,7 +174,7 @@ run_clients(void)
 	for (int i = 0; i < clients; i++)
 	{
 		rate += answered[i].calls / answered[i].seconds;
-		calls += answered[i].calls;
+		calls += answered[i].calls + warm_up_calls;
 	}
 	printf("%.0f %lld\n", rate, (long long) calls);
 }
@@ -185,7 +185,7 @@ main(int argc, char **argv)
 	const char *query = NULL;
 	int option;
 
-	while ((option = getopt(argc, argv, "c:t:e:p:")) != -1)
+	while ((option = getopt(argc, argv, "c:t:w:e:p:")) != -1)
 	{
 		switch (option)
 		{
@@ -194,6 +194,9 @@ main(int argc, char **argv)
 				break;
 			case 't':
 				seconds = atof(optarg);
+				break;
+			case 'w':
+				warm_up_calls = atoi(optarg);
 				break;
 			case 'e':
 				expected = optarg;
@@ -207,8 +210,9 @@ main(int argc, char **argv)
 	}
 	if (optind != argc - 1 || clients < 1 || clients > MAX_CLIENTS || seconds <= 0)
 	{
-		fputs("usage: calls [-c CLIENTS] [-t SECONDS] [-e SQLSTATE] [-p QUERY] STATEMENT\n",
-			  stderr);
+		fputs(
+			"usage: calls [-c CLIENTS] [-t SECONDS] [-w CALLS] [-e SQLSTATE] [-p QUERY] STATEMENT\n",
+			stderr);
 		return 2;
 	}
 	statement = argv[optind];
