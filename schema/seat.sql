@@ -118,6 +118,7 @@ CREATE TRIGGER hold_timer_set AFTER INSERT OR UPDATE OF status, expires_at ON ti
 CREATE FUNCTION ticket.hold_timers_restore() RETURNS bigint
 	LANGUAGE sql VOLATILE SECURITY DEFINER
 BEGIN ATOMIC
+	SELECT ticket.require_primary();
 	WITH restored AS (
 		INSERT INTO ticket.hold_timer (due_at, reservation_id)
 		SELECT r.expires_at, r.reservation_id FROM ticket.reservation r
