@@ -266,7 +266,7 @@ for my $setting ('DEFAULT', 'none', 'all')
 	like($seen, qr/STATEMENT:  SELECT ticket\.seat_hold\(NULL, NULL, NULL\) AS mistake/, '... mistakes are always there');
 }
 $log = slurp_file($node->logfile, $log);
-like($log, qr/performance 1 has no seat 1000\n.*CONTEXT:  trace click:7\n/, 'a refusal has its trace in the log');
+like($log, qr/performance 1 has no seat 1000\n.*HINT:  .*\n.*CONTEXT:  trace click:7\n/, 'a refusal has its trace in the log');
 like($log, qr/division by zero\n.*CONTEXT:  trace click:8\n/, 'so has any error');
 like($log, qr/LOG:  hello\n.*CONTEXT:  PL\/pgSQL function .*\n.*trace 0af7651916cd43dd8448eb211c80319c\n/, 'and any line');
 like($log, qr/division by zero\n[^\n]*STATEMENT:  SELECT 1 \/ 0 AS untraced/, 'but no other session');
