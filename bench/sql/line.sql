@@ -9,10 +9,12 @@ INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entere
 SELECT q, place, place, (random() * 4e18)::bigint, 'waiting', now()
 FROM (VALUES (1, :waiting), (2, 1000)) AS v (q, n), generate_series(1, n) AS place;
 
--- What a ticket is compared with: a row of the same columns and indexes, its
--- place from a sequence; no triggers, no checks.
+-- What a ticket is compared with: a row of the same columns and indexes, pages
+-- as full, its place from a sequence; no triggers, no checks.
 CREATE SCHEMA bench;
-CREATE TABLE bench.entry (LIKE ticket.queue_entry INCLUDING INDEXES);
+SELECT format('CREATE TABLE bench.entry (LIKE ticket.queue_entry INCLUDING INDEXES) WITH (%s)',
+	array_to_string(reloptions, ', '))
+FROM pg_class WHERE oid = 'ticket.queue_entry'::regclass \gexec
 CREATE SEQUENCE bench.place START WITH :first;
 ALTER TABLE bench.entry ALTER place SET DEFAULT nextval('bench.place');
 INSERT INTO bench.entry SELECT * FROM ticket.queue_entry;
