@@ -13,6 +13,7 @@
 #define PAGE_NO(place) ((uint32_t) ((place) >> LINE_PAGE_BITS))
 #define CELL_NO(place) ((uint32_t) ((place) & (LINE_PAGE_PLACES - 1)))
 #define WORD_NO(place) (CELL_NO(place) / 64)
+#define PART_NO(place) (WORD_NO(place) / LINE_PART_WORDS)
 #define BIT(place) (UINT64_C(1) << (CELL_NO(place) % 64))
 
 static inline uint32_t *
@@ -228,6 +229,7 @@ line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t tim
 	if (*waiting & BIT(place))
 	{
 		*waiting &= ~BIT(place);
+		page->part[PART_NO(place)]--;
 		line_counts(line)[at]--;
 		line->n_waiting--;
 	}
@@ -240,6 +242,7 @@ line_set(Line *line, LinePool *pool, int64_t place, LineState state, int64_t tim
 	if (state == LINE_WAITING)
 	{
 		*waiting |= BIT(place);
+		page->part[PART_NO(place)]++;
 		line_counts(line)[at]++;
 		line->n_waiting++;
 	}
@@ -325,7 +328,9 @@ line_rank(const Line *line, const LinePool *pool, int64_t place)
 	{
 		const LinePage *page = &pool->pages[line_entries(line)[at].page];
 
-		for (uint32_t w = 0; w < WORD_NO(place); w++)
+		for (uint32_t p = 0; p < PART_NO(place); p++)
+			rank += page->part[p];
+		for (uint32_t w = PART_NO(place) * LINE_PART_WORDS; w < WORD_NO(place); w++)
 			rank += __builtin_popcountll(page->waiting[w]);
 		rank += __builtin_popcountll(page->waiting[WORD_NO(place)] & (BIT(place) - 1));
 	}

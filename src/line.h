@@ -14,7 +14,8 @@
  *
  *		rank = sum of the counts of the pages before + bits set before in the page
  *
- * which at a million waiting is some 250 additions and at most 64 popcounts.
+ * which at a million waiting is some 250 additions, and in the page, which
+ * counts its eighths, at most 7 more and 8 popcounts.
  * A page all of whose places are gone is given back; the array closes up, so
  * neither a place that stays for days nor pages that empty in the middle cost
  * more than the pages that really hold somebody.
@@ -29,6 +30,8 @@
 #define LINE_PAGE_BITS 12
 #define LINE_PAGE_PLACES (1 << LINE_PAGE_BITS)
 #define LINE_PAGE_WORDS (LINE_PAGE_PLACES / 64)
+#define LINE_PART_WORDS 8 /* a cache line of one bitmap */
+#define LINE_PAGE_PARTS (LINE_PAGE_WORDS / LINE_PART_WORDS)
 #define LINE_MAX_PLACE ((INT64_C(1) << 38) - 1)
 #define LINE_NO_PAGE UINT32_MAX
 #define LINE_ENDED_EARLY INT64_MIN /* time of a cell */
@@ -47,6 +50,7 @@ typedef struct LinePage
 								 * committed */
 	uint32_t n_active;
 	uint32_t next_free; /* in the pool's free list */
+	uint16_t part[LINE_PAGE_PARTS]; /* bits set in each part of `waiting` */
 	LineCell cell[LINE_PAGE_PLACES];
 } LinePage;
 
