@@ -54,18 +54,6 @@ extern void ticket_finished(int64 queue_id, int64 place);
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)" \
 	" AND seat.reservation_id" EQ "r.reservation_id AND seat.status" EQ "'held' RETURNING 1)"
 
-/*
- * The tickets that reservations in CTE r came through end.  Those rows come
- * before the reservation in the order of locks: whoever has one is ending it.
- */
-#define FINISH_TICKETS(at) \
-	" t AS (SELECT entry.queue_id, entry.place FROM r, ticket.queue_entry AS entry" \
-	" WHERE entry.queue_id" EQ "r.queue_id AND entry.place" EQ "r.place" \
-	" AND entry.user_id" EQ "r.user_id AND entry.status" EQ "'active'" \
-	" FOR NO KEY UPDATE OF entry SKIP LOCKED)," \
-	" e AS (UPDATE ticket.queue_entry AS entry SET status = 'finished', ended_at = " at " FROM t" \
-	" WHERE entry.queue_id" EQ "t.queue_id AND entry.place" EQ "t.place RETURNING 1)"
-
 /* An event about each payment of CTE p; `more` adds to its figures. */
 #define PAYMENT_EVENT(type, more) \
 	" q AS (INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)" \

@@ -19,6 +19,7 @@
 #include "plan.h"
 #include "provider.h"
 #include "seat.h"
+#include "stock.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 
@@ -156,12 +157,11 @@ static SavedPlan write_captured = {
 	" FROM r WHERE payment.payment_id" EQ "$1 RETURNING payment.*),"
 	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, payment_id, created_at)"
 	" SELECT user_id, 'payment', 'provider:'" CONCAT "provider, $5, amount, payment_id, $3 FROM p),"
-	FINISH_TICKETS("$3") ","
 	RESERVATION_EVENT("'reservation.paid'", ", 'payment_id', $1, 'paid_at', $3") ","
 	PAYMENT_EVENT("'payment.captured'",
 				  ", 'provider_ref', p.provider_ref, 'former_reservation_id', p.former_reservation")
 	" SELECT (SELECT pg_catalog.count(*) FROM s)" EQ "pg_catalog.cardinality(r.seat_ids),"
-	" (SELECT pg_catalog.count(*) FROM e), r.queue_id, r.place FROM r, p",
+	" r.queue_id, r.place, r.user_id FROM r, p",
 	5,
 	{INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
 };
@@ -238,6 +238,9 @@ payment_settle(Payment *payment, text *provider_ref)
 					 PointerGetDatum(provider_ref),
 					 ledger_sales(payment->hold.performance.performance_id),
 					 reason ? CStringGetTextDatum(reason) : (Datum) 0};
+	Datum queue_id;
+	int64 place;
+	text *user;
 	bool isnull;
 
 	if (reason)
@@ -248,8 +251,13 @@ payment_settle(Payment *payment, text *provider_ref)
 	if (plan_run(&write_captured, args, NULL) == 0 || !DatumGetBool(result_datum(0, 1, &isnull)))
 		elog(ERROR, "reservation %lld and its seats do not agree",
 			 (long long) payment->reservation_id);
-	if (result_int64(0, 2) > 0)
-		ticket_finished(result_int64(0, 3), result_int64(0, 4));
+	queue_id = result_datum(0, 2, &isnull);
+	if (isnull)
+		return;
+	place = result_int64(0, 3);
+	user = DatumGetTextPCopy(result_datum(0, 4, &isnull));
+	if (entry_finish(DatumGetInt64(queue_id), place, user, payment->now))
+		ticket_finished(DatumGetInt64(queue_id), place);
 }
 
 /*

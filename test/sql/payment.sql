@@ -282,6 +282,8 @@ SELECT is((SELECT status FROM ticket_status(:'t')), 'active', 'while it is being
 SELECT is((SELECT status FROM payment_confirm(:payment, 'queue-1')), 'captured', 'paid');
 SELECT is((SELECT status FROM ticket_status(:'t')), 'finished', 'the ticket is finished');
 SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'its room is free');
+SELECT is((SELECT format('%s entered, %s ended', entered, ended) FROM queue_memory() WHERE queue_id = :q), '1 entered, 1 ended',
+	'the line was not read from the tables anew');
 
 -- ---------- what the operator must ask ----------
 
