@@ -159,6 +159,8 @@ extern void queue_drop_place(Queue *queue, int64 place);
 extern void queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time);
 extern void queue_note_end(Queue *queue, TimestampTz ends_at);
 extern void queue_end_place(Queue *queue, int64 place, LineState expected);
+
+/* pace.c: with the queue lock held, where the queue is changed exclusively. */
 extern void queue_refill(Queue *queue, TimestampTz now);
 extern int64 queue_room(const Queue *queue, int64 credit);
 extern bool queue_is_open(const Queue *queue, TimestampTz now);
