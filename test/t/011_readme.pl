@@ -1,5 +1,6 @@
 # The SQL of README.md as it stands there: every statement works, but for those
-# that say which error they end with, and the books are right afterwards.
+# that say which error they end with, and the books are right afterwards.  README.md
+# names whatever somebody may call, read or set, and no link in the pages is dead.
 
 use strict;
 use warnings FATAL => 'all';
@@ -11,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Sale;
 use Test::More;
 
-my $readme = slurp_file("$FindBin::RealBin/../../README.md");
+my $root = "$FindBin::RealBin/../..";
+my $readme = slurp_file("$root/README.md");
 my @tours = $readme =~ /^```sql\n(.*?)^```$/gms;
 my $node = sale_node('readme');
 
@@ -32,6 +34,43 @@ for my $i (0 .. $#tours)
 	unlike($out, qr/\|f\|\d+\|/, "tour $i: and are right");
 	isnt($out, '', "tour $i: says something");
 }
-like($readme, qr/\b$_\b/, "README.md names $_") for qw(seat_hold pay_reservation user_reservation seller_performance_create);
+
+# --- everything can be found
+
+# Nobody calls these: views do, as who reads them.
+my %behind_view = map { $_ => 1 } qw(error_code_list memory_usage queue_memory reservation_status);
+my %named = map { $_ => 1 } map { /[\w.]+/g } $readme =~ /`([^`\n]+)`/g;
+my @public = grep { !$behind_view{$_} } split /\n/, $node->safe_psql('postgres', q(
+	SELECT object FROM ticket.permission
+	UNION SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
+		AND p.proname IN ('grant_role', 'schedule_jobs', 'unschedule_jobs')
+	UNION SELECT name FROM pg_settings WHERE name LIKE 'ticket.%' ORDER BY 1));
+cmp_ok(scalar @public, '>', 100, 'there is something to find');
+is(join(' ', grep { !$named{$_} } @public), '', 'README.md names it all');
+
+# Headings of a page, as links call them
+sub anchors
+{
+	my @headings = shift =~ /^#+ (.+)$/gm;
+
+	return map { my $h = lc; $h =~ s/[^\w\s-]//g; $h =~ s/\s/-/g; $h => 1 } @headings;
+}
+
+my %page = map { $_ => slurp_file($_) } "$root/README.md", glob("$root/*/README.md $root/doc/*.md");
+for my $path (sort keys %page)
+{
+	my ($directory) = $path =~ m{(.*)/};
+	my @dead;
+
+	for my $link ($page{$path} =~ /\]\(([^)\s]+)\)/g)
+	{
+		next if $link =~ /^https?:/;
+		my ($file, $anchor) = split /#/, $link;
+		my $target = $file ? "$directory/$file" : $path;
+		my %anchor = defined $anchor && -f $target ? anchors(slurp_file($target)) : ();
+		push @dead, $link if !-e $target || (defined $anchor && !$anchor{$anchor});
+	}
+	is("@dead", '', substr($path, length("$root/")) . ': every link leads somewhere');
+}
 
 done_testing();
