@@ -2,8 +2,9 @@
  * best.c
  *		Holding seats that the caller leaves to us: seat_hold_best.
  *
- * The states of a section are read without locks, so what they say is a moment
- * old.  The best places by them (choice.c) are tried as seat_hold tries its
+ * The states of a section are those of the seat map (hall.c): from memory, so
+ * that a call in a hall that is nearly sold out does not read the hall, and
+ * without locks, so that what they say is a moment old.  The best places by them (choice.c) are tried as seat_hold tries its
  * seats: lock, look again, end what is over, write.  Whoever loses a seat on
  * the way to another call goes on to the next best places within the same call;
  * a place is never waited for.
@@ -16,19 +17,16 @@
 #include "metrics.h"
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "answer.h"
-#include "catalog/pg_type.h"
 #include "choice.h"
 #include "hold.h"
+#include "map.h"
 #include "memory.h"
 #include "miscadmin.h"
-#include "plan.h"
-#include "relation.h"
 #include "seat.h"
+#include "stock.h"
 #include "ticket.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 
 PG_FUNCTION_INFO_V1(ticket_seat_hold_best);
 
@@ -54,7 +52,6 @@ static AnswerType best_answer = {.n_columns = 5, .row_type = "best_hold_state"};
 typedef struct SectionToSearch
 {
 	int64 section_id;
-	int32 first_seat_id;
 	bool standing;
 	bool read;
 } SectionToSearch;
@@ -75,33 +72,25 @@ typedef struct Search
 
 /* ---------- reading ---------- */
 
-static SavedPlan find_sections = {
-	"SELECT section_id, first_seat_id, kind FROM ticket.section WHERE performance_id" EQ "$1"
-	" AND ($2 IS NULL OR section_id" EQ "$2) ORDER BY first_seat_id",
-	2,
-	{INT8OID, INT8OID},
-};
-
 /* The sections in question, in the order of their seats. */
 static void
 search_sections(Search *search, int64 section_id, bool all)
 {
 	int64 performance_id = search->request->performance.performance_id;
-	Datum args[2] = {Int64GetDatum(performance_id), Int64GetDatum(section_id)};
-	OwnerContext owner;
-	bool isnull;
+	const Hall *hall = performance_hall(performance_id);
+	int n = hall ? hall->n_sections : 0;
 
-	owner_begin(&owner);
-	search->n_sections = plan_read_latest(&find_sections, args, all ? " n" : NULL);
-	search->section =
-		MemoryContextAllocZero(owner.caller, (search->n_sections + 1) * sizeof(SectionToSearch));
-	for (int i = 0; i < search->n_sections; i++)
+	search->section = palloc0((n + 1) * sizeof(SectionToSearch));
+	for (int i = 0; i < n; i++)
 	{
-		search->section[i].section_id = result_int64(i, 1);
-		search->section[i].first_seat_id = DatumGetInt32(result_datum(i, 2, &isnull));
-		search->section[i].standing = result_equals(i, 3, "standing");
+		const Section *section = &hall->section[i];
+
+		if (all || section->section_id == section_id)
+			search->section[search->n_sections++] = (SectionToSearch){
+				.section_id = section->section_id,
+				.standing = text_is(PointerGetDatum(section->kind), "standing"),
+			};
 	}
-	owner_end(&owner);
 	if (search->n_sections == 0 && !all)
 		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no section %lld",
 					 (long long) performance_id, (long long) section_id);
@@ -130,59 +119,40 @@ add_place(Search *search, const Place *place)
 }
 
 /*
- * Is a seat to be given out, by its row?  States begin with different letters.
- * A place for a wheelchair has to be asked for.
+ * Takes in the places of a section with their states, of standing ones the
+ * first that are free; none when none is free.  A place for a wheelchair has to
+ * be asked for: it is not given out.
  */
-static bool
-row_is_free(RowScan *scan, HeapTuple row, TimestampTz now)
-{
-	bool isnull;
-	Datum status = row_get(scan, row, COL_SEAT_STATUS, &isnull);
-	char letter = *VARDATA_ANY(DatumGetTextPP(status));
-
-	if (DatumGetBool(row_get(scan, row, COL_SEAT_ACCESSIBLE, &isnull)))
-		return false;
-	return letter == 'f' ||
-		   (letter == 'h' &&
-			DatumGetTimestampTz(row_get(scan, row, COL_SEAT_HELD_UNTIL, &isnull)) <= now);
-}
-
-/* Reads the places of a section and their states; of standing ones the first free. */
 static void
 read_section(Search *search, int number)
 {
 	SectionToSearch *section = &search->section[number];
 	int enough = section->standing ? search->request->n_seats + STANDING_SPARE : INT_MAX;
-	bool withdrawn = section_price(section->section_id) == SECTION_WITHDRAWN;
-	TimestampTz now = clock_now();
-	RowScan scan;
-	ScanKeyData key[2];
-	HeapTuple row;
-	bool isnull;
+	SectionView view;
 
-	ScanKeyInit(&key[0], COL_SEAT_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(search->request->performance.performance_id));
-	ScanKeyInit(&key[1], COL_SEAT_SEAT_ID, BTGreaterEqualStrategyNumber, F_INT4GE,
-				Int32GetDatum(section->first_seat_id));
-	row_scan_begin(&scan, REL_SEAT, REL_SEAT_PKEY, 2, key);
-	while (enough > 0 && (row = row_scan_next(&scan)) != NULL)
-	{
-		Place place = {.section = number};
-
-		if (DatumGetInt64(row_get(&scan, row, COL_SEAT_SECTION_ID, &isnull)) != section->section_id)
-			break;
-		place.seat_id = DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_ID, &isnull));
-		place.row_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_ROW_NO, &isnull));
-		place.seat_no = DatumGetInt32(row_get(&scan, row, COL_SEAT_SEAT_NO, &isnull));
-		place.free = !withdrawn && row_is_free(&scan, row, now);
-		enough -= place.free;
-		add_place(search, &place);
-		if (search->house.n_places % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-	}
-	row_scan_end(&scan);
-	house_arrange(&search->house);
 	section->read = true;
+	if (!section_look(search->request->performance.performance_id, section->section_id, &view) ||
+		view.image.available == 0)
+		return;
+	for (int r = 0; r < view.section->n_runs; r++)
+	{
+		const SeatRun *run = &view.section->run[r];
+
+		for (int32 i = run->first; i < run->first + run->count && enough > 0; i++)
+		{
+			Place place = {
+				.seat_id = view.section->first_seat + i,
+				.row_no = run->row_no,
+				.seat_no = run->seat_no + (i - run->first),
+				.section = number,
+				.free = view.image.state[i] == SEAT_FREE && !run->accessible,
+			};
+
+			enough -= place.free;
+			add_place(search, &place);
+		}
+	}
+	house_arrange(&search->house);
 }
 
 /* ---------- trying ---------- */

@@ -268,7 +268,7 @@ reservation_undo(int64 reservation_id, int64 *refunded)
 	c.now = clock_now();
 	if (result_equals(0, 1, "held"))
 	{
-		hold_end(reservation_id, result_int64(0, 2) <= c.now, c.now);
+		hold_end(reservation_id, c.now);
 		return UNDO_HELD;
 	}
 	if (!result_equals(0, 1, "paid"))
@@ -291,7 +291,7 @@ cancel_held(const Cancellation *c)
 	if (c->seat != NULL)
 		ticket_error(ERROR_WRONG_STATE, NULL, "Release the hold, or cancel all of it.",
 					 "reservation %lld is not paid", (long long) c->reservation_id);
-	hold_end(c->reservation_id, expired, c->now);
+	hold_end(c->reservation_id, c->now);
 	return expired ? "expired" : "released";
 }
 

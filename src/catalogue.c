@@ -144,6 +144,8 @@ performance_get(int64 performance_id, Performance *performance)
 {
 	Performance *cached;
 
+	/* The caller may have opened no table since it began, or since it waited. */
+	AcceptInvalidationMessages();
 	ensure_caches();
 	cached = hash_search(performances, &performance_id, HASH_FIND, NULL);
 	if (cached)

@@ -301,6 +301,23 @@ ensure_runs(const HallView *view, const SectionView *section)
 		section_runs_regular(view->hall, section->section);
 }
 
+/*
+ * One section: its rows and the states of its seats.  False: there is no such.
+ * Good until the next call of anything in catalogue.c.
+ */
+bool
+section_look(int64 performance_id, int64 section_id, SectionView *section)
+{
+	HallView view;
+
+	if (!hall_open(&view, performance_id, &section_id))
+		return false;
+	hall_look(&view, 0);
+	ensure_runs(&view, &view.section[0]);
+	*section = view.section[0];
+	return true;
+}
+
 /* ---------- answers ---------- */
 
 static ReturnSetInfo *

@@ -55,7 +55,7 @@ extern void hold_lock_user(HoldRequest *request);
 extern bool hold_repeated(HoldRequest *request, Datum *answer);
 extern void hold_admit(const HoldRequest *request, TimestampTz now);
 extern int hold_look(HoldRequest *request, TimestampTz now);
-extern void hold_limit(const HoldRequest *request, TimestampTz now);
+extern bool hold_limit(HoldRequest *request, TimestampTz now);
 extern int64 hold_user_seats(const HoldRequest *request, TimestampTz now, bool *waited);
 extern int hold_lock(const HoldRequest *request);
 extern void hold_unlock(const HoldRequest *request, int n_seats);

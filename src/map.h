@@ -23,7 +23,8 @@ typedef struct SectionView
 	bool publish; /* what is read for the image is good for others */
 } SectionView;
 
-/* hall.c: how ticket.seat names a state, and how it is shown. */
+/* hall.c: a section as it is now; how ticket.seat names a state, and how it is shown. */
+extern bool section_look(int64 performance_id, int64 section_id, SectionView *section);
 extern char seat_state_shown(const text *status);
 extern const char *seat_state_name(char shown);
 

@@ -115,6 +115,9 @@ mark_seat(int i, int32 seat_id)
 		if (!again)
 			marks[n_marks++] = mark;
 	}
+	else
+		/* The section has grown: it will get a slot of other measure. */
+		mark_unseen(&slot->key);
 	LWLockRelease(map_content_lock(i));
 }
 

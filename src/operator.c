@@ -200,28 +200,14 @@ look_at_seats(int64 performance_id, const int32 *seat, int n, bool end_holds, in
 	return wanted;
 }
 
-static SavedPlan try_lock_hold = {
-	"SELECT status, expires_at FROM ticket.reservation WHERE reservation_id" EQ "$1"
-	" FOR NO KEY UPDATE SKIP LOCKED",
-	1,
-	{INT8OID},
-};
-
 static void
 end_holds(const int64 *hold, int n)
 {
 	for (int i = 0; i < n; i++)
-	{
-		Datum args[1] = {Int64GetDatum(hold[i])};
-		TimestampTz now;
-
-		if (plan_run(&try_lock_hold, args, NULL) == 0 || !result_equals(0, 1, "held"))
+		if (reservation_end_if_over(hold[i], DT_NOEND, clock_now()) != HOLD_ENDED)
 			seats_unavailable(psprintf("Reservation %lld is being paid or given back right now.",
 									   (long long) hold[i]),
 							  "Call again.");
-		now = clock_now();
-		hold_end(hold[i], result_int64(0, 2) <= now, now);
-	}
 }
 
 /*
@@ -232,7 +218,7 @@ end_holds(const int64 *hold, int n)
  * already.  Seats that are sold are refused, and so are those held unless
  * end_holds is true: then each hold on them ends, with all its seats.
  *
- * Errors: 22023, TK005, TK006 (DETAIL names the seats), TK014, TK016.
+ * Errors: 22023, TK005, TK006 (DETAIL names the seats), TK014, TK016; 40001.
  * Locks: advisory lock of each seat in ascending order (tried), the holds' rows
  * (tried), the seats' rows.
  */
@@ -257,7 +243,11 @@ ticket_seat_block(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	end_holds(hold, n_holds);
 	if (write_blocked(performance_id, seat, n) != wanted)
+	{
+		if (IsolationUsesXactSnapshot())
+			snapshot_is_old();
 		seats_unavailable("One was taken or given back a moment ago.", "Call again.");
+	}
 	tell_seats("performance.seats_blocked", performance_id, wanted);
 	owner_end(&owner);
 	PG_RETURN_INT32(wanted);
@@ -281,7 +271,8 @@ static SavedPlan unblock_seats = {
  *
  * Puts blocked seats on sale again; returns how many were blocked.
  *
- * Errors: 22023, TK005, TK009 (the performance is cancelled), TK014, TK016.
+ * Errors: 22023, TK005, TK009 (the performance is cancelled), TK014, TK016;
+ * 40001.
  * Locks: the performance's row (shared), the seats' rows.
  */
 Datum
@@ -293,18 +284,26 @@ ticket_seat_unblock(PG_FUNCTION_ARGS)
 	int32 *seat = arg_seats(fcinfo, 1, &n);
 	Datum args[2] = {Int64GetDatum(performance_id), seat_array(seat, n)};
 	OwnerContext owner;
+	int64 blocked = 0;
 	int64 done;
 
 	refuse_standby();
 	for (int i = 0; i < n; i++)
-		if (strcmp(look_at_seat(performance_id, seat[i]).status, "unknown") == 0)
+	{
+		SeatLook look = look_at_seat(performance_id, seat[i]);
+
+		if (strcmp(look.status, "unknown") == 0)
 			ticket_error(ERROR_NOT_FOUND, NULL, NULL, "performance %lld has no seat %d",
 						 (long long) performance_id, seat[i]);
+		blocked += strcmp(look.status, "blocked") == 0;
+	}
 	owner_begin(&owner);
 	if (plan_run(&lock_performance, args, NULL) > 0 && result_equals(0, 1, "cancelled"))
 		ticket_error(ERROR_WRONG_STATE, NULL, NULL, "performance %lld is cancelled",
 					 (long long) performance_id);
 	done = plan_run(&unblock_seats, args, NULL);
+	if (done < blocked && IsolationUsesXactSnapshot())
+		snapshot_is_old();
 	tell_seats("performance.seats_unblocked", performance_id, (int) done);
 	owner_end(&owner);
 	PG_RETURN_INT32((int32) done);

@@ -73,17 +73,19 @@ is_held(RowScan *scan, HeapTuple row)
 }
 
 /*
- * Ends a hold by its row: the reservation, its seats, the event.  False, and
+ * Ends a hold by its row, which says whether it has expired or is released: the
+ * reservation, its seats, the event.  False, and
  * nothing done, when the row has been changed since it was read or, without
  * `wait`, somebody has it locked.
  */
 static bool
-end_row(RowScan *scan, HeapTuple row, bool expired, TimestampTz now, bool wait)
+end_row(RowScan *scan, HeapTuple row, TimestampTz now, bool wait)
 {
 	static const bool replace[RESERVATION_ROW_SIZE] = {
 		[COL_RESERVATION_STATUS] = true,
 		[COL_RESERVATION_ENDED_AT] = true,
 	};
+	bool expired = row_int64(scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= now;
 	Datum values[RESERVATION_ROW_SIZE] = {
 		[COL_RESERVATION_STATUS] = CStringGetTextDatum(expired ? "expired" : "released"),
 		[COL_RESERVATION_ENDED_AT] = TimestampTzGetDatum(now),
@@ -122,17 +124,20 @@ end_row(RowScan *scan, HeapTuple row, bool expired, TimestampTz now, bool wait)
 
 /* Ends a hold whose row is locked. */
 void
-hold_end(int64 reservation_id, bool expired, TimestampTz now)
+hold_end(int64 reservation_id, TimestampTz now)
 {
 	RowScan scan;
 	HeapTuple row;
 
 	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row))
-		end_row(&scan, row, expired, now, true);
+		end_row(&scan, row, now, true);
 	row_scan_end(&scan);
 }
 
-/* Ends the hold if it was over at a time that is past; waits for nobody. */
+/*
+ * Ends the hold if it was over at a time that is past, or, with DT_NOEND, over
+ * or not; waits for nobody.
+ */
 HoldEnding
 reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now)
 {
@@ -142,7 +147,7 @@ reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now)
 
 	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
 		row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= at)
-		ending = end_row(&scan, row, true, now, false) ? HOLD_ENDED : HOLD_LOCKED;
+		ending = end_row(&scan, row, now, false) ? HOLD_ENDED : HOLD_LOCKED;
 	row_scan_end(&scan);
 	return ending;
 }
@@ -277,7 +282,7 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 	live = strcmp(hold.status, "held") == 0 && !hold.given_back;
 	if (live && hold.expires_at <= hold.now)
 	{
-		hold_end(hold.reservation_id, true, hold.now);
+		hold_end(hold.reservation_id, hold.now);
 		live = false;
 	}
 	for (int i = 0; live && i < n_seats; i++)
@@ -293,7 +298,7 @@ ticket_seat_release(PG_FUNCTION_ARGS)
 	if (live && seat && n_seats < hold.n_seats)
 		hold_release_some(&hold, PG_GETARG_DATUM(2), n_seats);
 	else if (live)
-		hold_end(hold.reservation_id, false, hold.now);
+		hold_end(hold.reservation_id, hold.now);
 	owner_end(&owner);
 	PG_RETURN_BOOL(live);
 }

@@ -60,6 +60,14 @@ seat_array(const HoldRequest *request)
 		construct_array(elements, request->n_seats, INT4OID, 4, true, TYPALIGN_INT));
 }
 
+static void
+read_performance(HoldRequest *request, int64 performance_id)
+{
+	if (!performance_get(performance_id, &request->performance))
+		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
+					 (long long) performance_id);
+}
+
 /* Arguments that both functions have; performance_id is the first. */
 void
 hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int token_argno,
@@ -72,15 +80,16 @@ hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int to
 	request->has_token = !PG_ARGISNULL(token_argno);
 	refuse_standby();
 	people_check(request->user);
-	if (!performance_get(performance_id, &request->performance))
-		ticket_error(ERROR_NOT_FOUND, NULL, NULL, "there is no performance %lld",
-					 (long long) performance_id);
+	read_performance(request, performance_id);
 	if (request->has_token && !token_decode(PG_GETARG_UUID_P(token_argno), &request->token))
 		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
 					 "the token is not valid");
 }
 
-/* Serialises the holds of one user, whose seats are counted later. */
+/*
+ * Serialises the holds of one user, whose seats are counted later.  Waiting may
+ * take long: the performance may be another by then.
+ */
 void
 hold_lock_user(HoldRequest *request)
 {
@@ -90,7 +99,10 @@ hold_lock_user(HoldRequest *request)
 
 	request->waited = !class_lock(LOCK_CLASS_USER, hash, performance, false, false);
 	if (request->waited)
+	{
 		class_lock(LOCK_CLASS_USER, hash, performance, false, true);
+		read_performance(request, request->performance.performance_id);
+	}
 }
 
 static SavedPlan find_keyed_hold = {
@@ -434,13 +446,17 @@ hold_user_seats(const HoldRequest *request, TimestampTz now, bool *waited)
 	return n + seats_over(over, n_over, now);
 }
 
-void
-hold_limit(const HoldRequest *request, TimestampTz now)
+/* True: somebody may have been waited for, and seats may be others' by now. */
+bool
+hold_limit(HoldRequest *request, TimestampTz now)
 {
 	bool waited;
 	int64 has = hold_user_seats(request, now, &waited);
-	int max = request->performance.max_seats;
+	int max;
 
+	if (waited)
+		read_performance(request, request->performance.performance_id);
+	max = request->performance.max_seats;
 	if (has + request->n_seats > max)
 		ticket_error(ERROR_LIMIT_REACHED,
 					 psprintf("The user has %lld and wants %d more; %d are allowed.",
@@ -450,6 +466,7 @@ hold_limit(const HoldRequest *request, TimestampTz now)
 	/* Paying may have ended the ticket, and the time that it took the sale. */
 	if (waited)
 		hold_admit(request, clock_now());
+	return waited;
 }
 
 /* ---------- writing ---------- */
@@ -650,6 +667,7 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 	TimestampTz now;
 	Datum answer;
 	int locked;
+	bool waited;
 
 	request.seat = arg_seats(fcinfo, 1, &request.n_seats);
 	hold_begin(&request, fcinfo, 2, 3, 4);
@@ -664,13 +682,13 @@ ticket_seat_hold(PG_FUNCTION_ARGS)
 	now = clock_now();
 	hold_admit(&request, now);
 	look(&request, now);
-	hold_limit(&request, now);
+	waited = hold_limit(&request, now);
 	locked = hold_lock(&request);
 	if (locked < request.n_seats)
 		seats_unavailable(psprintf("Seat %d is being taken right now.", request.seat[locked]));
 	/* Only what the transaction's snapshot is too old for may fail from here. */
-	if (IsolationUsesXactSnapshot())
-		look(&request, now);
+	if (waited || IsolationUsesXactSnapshot())
+		look(&request, clock_now());
 	if (!hold_take_over(&request))
 		seats_unavailable("A hold that has ended is just being paid or tidied.");
 	PG_RETURN_DATUM(hold_finish(&request));

@@ -88,12 +88,12 @@ extern bool performance_counts(int64 performance_id, SeatCounts *counts);
 typedef enum HoldEnding
 {
 	HOLD_ENDED, /* just now */
-	HOLD_LOCKED, /* over, but somebody is about to pay or end it */
+	HOLD_LOCKED, /* somebody is about to pay or end it */
 	HOLD_NOT_OVER /* put off, paid, ended before */
 } HoldEnding;
 
 extern void reservation_missing(int64 reservation_id, text *user) pg_attribute_noreturn();
-extern void hold_end(int64 reservation_id, bool expired, TimestampTz now);
+extern void hold_end(int64 reservation_id, TimestampTz now);
 extern HoldEnding reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now);
 extern bool reservation_is_over(int64 reservation_id, TimestampTz at);
 

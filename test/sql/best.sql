@@ -166,6 +166,24 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT is(pg_temp.best(:p, 2, 'c'), 'held 200 {5,6}', 'under SERIALIZABLE');
 COMMIT;
 
+-- ---------- what it reads ----------
+
+-- The rows of seats that a call reads, once somebody has looked at the map.
+CREATE FUNCTION pg_temp.rows_read(call text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint := coalesce((SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'ticket.seat'::regclass), 0);
+BEGIN
+	EXECUTE call;
+	RETURN (SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'ticket.seat'::regclass) - before;
+END $$;
+SELECT pg_temp.house(rtrim(repeat(repeat('x', 50) || E'\n', 20), E'\n'), 'xx' || repeat('o', 998)) AS p \gset
+SELECT section_create(:p, 'floor', 50, 1, 2000, kind => 'standing') AS floor \gset
+UPDATE seat SET status = 'blocked' WHERE section_id = :floor AND seat_no <= 1500;
+SELECT is((SELECT string_agg(available::text, ' ' ORDER BY section_id) FROM seat_map(:p)), '0 998 500', 'a large hall, partly sold');
+SELECT ok(pg_temp.rows_read(format('SELECT pg_temp.best(%s, 4, ''a'')', :p)) BETWEEN 4 AND 20, 'the best are found without reading the hall');
+SELECT ok(pg_temp.rows_read(format('SELECT pg_temp.best(%s, 4, ''b'', ''section_id => %s'')', :p, :floor)) BETWEEN 4 AND 20,
+	'nor what is sold of a standing section');
+
 -- ---------- bad input ----------
 
 SELECT format('SELECT ticket.seat_hold_best(%%s)', :p) AS best \gset
