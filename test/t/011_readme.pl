@@ -48,6 +48,14 @@ my @public = grep { !$behind_view{$_} } split /\n/, $node->safe_psql('postgres',
 cmp_ok(scalar @public, '>', 100, 'there is something to find');
 is(join(' ', grep { !$named{$_} } @public), '', 'README.md names it all');
 
+# In the table of functions, with their arguments; those with ... are long.
+my %arguments = map { /(.*)\|(.*)/ } split /\n/, $node->safe_psql('postgres', q(
+	SELECT proname, array_to_string(proargnames[1:pronargs], ', ') FROM pg_proc
+	WHERE pronamespace = 'ticket'::regnamespace));
+my @wrong = grep { my ($name, $list) = /(\w+)\((.*)\)/; $list ne '...' && $list !~ /, \.\.\.$/ && ($arguments{$name} // 'none') ne $list }
+  map { /`((?:CALL )?\w+\([^`]*\))`/g } grep { /^\| `/ } split /\n/, $readme;
+is("@wrong", '', '... and the arguments of functions');
+
 # Headings of a page, as links call them
 sub anchors
 {
