@@ -11,7 +11,7 @@ COMMENT ON PROCEDURE ticket.run(interval) IS
 CREATE FUNCTION ticket.tick(OUT promoted int, OUT expired_tickets int, OUT expired_holds int, OUT more boolean)
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_tick';
 COMMENT ON FUNCTION ticket.tick() IS
-	'One round of what run does, for those with a scheduler of their own; more says that a call at once would find more holds or events to tidy';
+	'One round of what run does, for those with a scheduler of their own; more says that a call at once would find more holds, tickets or events to see to';
 
 /*
  * pg_cron lives in one database of the server.  There its jobs can be made

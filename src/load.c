@@ -28,6 +28,7 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "queue.h"
@@ -229,6 +230,7 @@ load_database(bool stale)
 		load_queues(queue, snapshot);
 		load_entries(entry, snapshot);
 		database_end_load(changes);
+		metrics_add(METRIC_QUEUE_READS, 1);
 		UnregisterSnapshot(snapshot);
 	}
 	class_unlock(LOCK_CLASS_LOAD, 0, 0, false);

@@ -491,6 +491,8 @@ print_counters(StringInfo out, Counters *c)
 			COUNTED(METRIC_EVENTS_FETCHED));
 	counter(out, "outbox_retired", "Events that nobody took within ticket.outbox_retention.",
 			COUNTED(METRIC_EVENTS_RETIRED));
+	counter(out, "queue_reads", "Times that the queues were read from the tables.",
+			COUNTED(METRIC_QUEUE_READS));
 #undef COUNTED
 }
 
@@ -506,6 +508,23 @@ typedef struct QueueSample
 	int64 overdue_us;
 } QueueSample;
 
+/*
+ * When the first of the active tickets that are over ended; none is: now.  With
+ * the queue lock held.  Many may be active, and mostly it is known without a look
+ * at them that none is over.
+ */
+static TimestampTz
+first_end(const Queue *queue, TimestampTz now)
+{
+	TimestampTz first = now;
+	int64 place = 0;
+
+	while (queue->ends_at <= now &&
+		   (place = line_next(queue_line(queue), memory_pool(), LINE_ACTIVE, place)) != 0)
+		first = Min(first, place_time(queue, place));
+	return first;
+}
+
 static QueueSample *
 sample_queues(int *n_samples)
 {
@@ -519,7 +538,6 @@ sample_queues(int *n_samples)
 	{
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		QueueSample *sample = &samples[n];
-		TimestampTz due = now;
 
 		if (queue == NULL)
 			continue;
@@ -530,16 +548,8 @@ sample_queues(int *n_samples)
 		sample->entered = queue->entered;
 		sample->promoted = queue->promoted;
 		sample->ended = queue->ended;
-		for (int64 place = 0;
-			 (place = line_next(queue_line(queue), memory_pool(), LINE_ACTIVE, place)) != 0;)
-		{
-			LineState state;
-			LineCell *cell = line_find(queue_line(queue), memory_pool(), place, &state);
-
-			due = Min(due, cell->time);
-		}
+		sample->overdue_us = now - first_end(queue, now);
 		queue_release(queue);
-		sample->overdue_us = now - due;
 		n++;
 	}
 	*n_samples = n;

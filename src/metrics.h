@@ -21,6 +21,7 @@ typedef enum MetricCounter
 	METRIC_ROUND_US, /* microseconds they took */
 	METRIC_EVENTS_FETCHED, /* events that consumers took out */
 	METRIC_EVENTS_RETIRED, /* events that nobody took in time */
+	METRIC_QUEUE_READS, /* times that the queues were read from the tables */
 	NUM_METRIC_COUNTERS
 } MetricCounter;
 

@@ -152,6 +152,17 @@ promote_write(int64 queue_id, PromoteStep *step)
 	return step->next.n;
 }
 
+static bool
+somebody_waits(int64 queue_id)
+{
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	bool waits = queue && queue_line(queue)->n_waiting > 0;
+
+	if (queue)
+		queue_release(queue);
+	return waits;
+}
+
 /*
  * Admits the first of the line, in order, as far as capacity, rate and
  * max_count allow; those who have gone silent are ended in passing.
@@ -162,13 +173,16 @@ queue_promote(int64 queue_id, int64 max_count)
 	PromoteStep step;
 	int64 after = 0;
 	int promoted = 0;
+	int ended;
+	bool more = false;
 	MemoryContext context;
 	MemoryContext caller;
 
-	if (!class_lock(LOCK_CLASS_PROMOTE, (uint32) queue_id, 0, false, false))
+	if (!somebody_waits(queue_id) ||
+		!class_lock(LOCK_CLASS_PROMOTE, (uint32) queue_id, 0, false, false))
 		return 0;
 	/* Room of those whose time is up. */
-	queue_expire(queue_id, false);
+	ended = queue_expire(queue_id, false, &more);
 
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "ticket promotion", ALLOCSET_DEFAULT_SIZES);
@@ -179,11 +193,13 @@ queue_promote(int64 queue_id, int64 max_count)
 		MemoryContextReset(context);
 		promote_pick(queue_id, after, max_count - promoted, &step);
 		promoted += promote_write(queue_id, &step);
-		queue_expire_places(queue_id, &step.silent, DT_NOBEGIN, step.now);
+		ended += queue_expire_places(queue_id, &step.silent, DT_NOBEGIN, step.now);
 		after = step.reached;
 	} while (after != 0 && promoted < max_count);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+	if (promoted == 0 && ended == 0)
+		class_unlock(LOCK_CLASS_PROMOTE, (uint32) queue_id, 0, false);
 	return promoted;
 }
 

@@ -192,5 +192,7 @@ queue_prune(int64 queue_id)
 		return 0;
 	prune_rows(&step, false);
 	prune_note(&step);
+	if (step.n_deleted == 0)
+		class_unlock(LOCK_CLASS_EXPIRE, (uint32) queue_id, 0, false);
 	return step.n_deleted;
 }

@@ -171,8 +171,25 @@ queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, Timesta
 	return places->n;
 }
 
+/*
+ * Silent ones, and notes when they were looked for: so far back that it is due
+ * again at once, where there may be more than were picked.
+ */
+static void
+pick_silent(int64 queue_id, TimestampTz now, Places *places)
+{
+	bool all = pick_due(queue_id, LINE_WAITING, now, places) != DT_NOBEGIN;
+	Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
+
+	if (queue)
+	{
+		queue->idle_checked = all ? now : DT_NOBEGIN;
+		queue_release(queue);
+	}
+}
+
 static int
-expire_queue(int64 queue_id, bool idle)
+expire_queue(int64 queue_id, bool idle, bool *more)
 {
 	TimestampTz now = clock_now();
 	Places overdue;
@@ -182,18 +199,25 @@ expire_queue(int64 queue_id, bool idle)
 	places_init(&silent, idle ? PLACES_BATCH : 0);
 	pick_overdue(queue_id, now, &overdue);
 	if (idle)
-	{
-		Queue *queue = queue_acquire(queue_id, LW_EXCLUSIVE);
-
-		if (queue)
-		{
-			queue->idle_checked = now;
-			queue_release(queue);
-		}
-		pick_due(queue_id, LINE_WAITING, now, &silent);
-	}
+		pick_silent(queue_id, now, &silent);
+	*more |= overdue.n == PLACES_BATCH || silent.n == PLACES_BATCH;
 	return queue_expire_places(queue_id, &overdue, now, now) +
 		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, now);
+}
+
+/* Whether somebody active may be over, or somebody waits and is to be looked at. */
+static bool
+may_be_due(int64 queue_id, bool idle)
+{
+	Queue *queue = queue_acquire(queue_id, LW_SHARED);
+	bool due = false;
+
+	if (queue)
+	{
+		due = (idle && queue_line(queue)->n_waiting > 0) || queue->ends_at <= clock_now();
+		queue_release(queue);
+	}
+	return due;
 }
 
 /* The queues of this database, as an array of queue_id. */
@@ -215,15 +239,23 @@ queue_ids(int *n)
 }
 
 /*
- * Ends what is due: active tickets past their time, silent waiting ones.
- * One session at a time does a queue; to another there is nothing to do.
+ * Ends what is due: active tickets past their time, silent waiting ones; some,
+ * if there are many, and sets `more`.  One session at a time does a queue; to
+ * another there is nothing to do.  There may be thousands of queues in which
+ * nothing happens: of these no lock is kept.
  */
 int
-queue_expire(int64 queue_id, bool idle)
+queue_expire(int64 queue_id, bool idle, bool *more)
 {
-	if (!class_lock(LOCK_CLASS_EXPIRE, (uint32) queue_id, 0, false, false))
+	int n;
+
+	if (!may_be_due(queue_id, idle) ||
+		!class_lock(LOCK_CLASS_EXPIRE, (uint32) queue_id, 0, false, false))
 		return 0;
-	return expire_queue(queue_id, idle);
+	n = expire_queue(queue_id, idle, more);
+	if (n == 0)
+		class_unlock(LOCK_CLASS_EXPIRE, (uint32) queue_id, 0, false);
+	return n;
 }
 
 void
@@ -258,6 +290,7 @@ ticket_expire(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	OwnerContext owner;
+	bool more = false;
 	int n = 0;
 
 	queues_ready();
@@ -269,12 +302,12 @@ ticket_expire(PG_FUNCTION_ARGS)
 		int64 *ids = queue_ids(&n_queues);
 
 		for (int i = 0; i < n_queues; i++)
-			n += queue_expire(ids[i], true);
+			n += queue_expire(ids[i], true, &more);
 	}
 	else
 	{
 		queue_check(PG_GETARG_INT64(0));
-		n = queue_expire(PG_GETARG_INT64(0), true);
+		n = queue_expire(PG_GETARG_INT64(0), true, &more);
 	}
 	owner_end(&owner);
 	PG_RETURN_INT32(n);
@@ -371,21 +404,27 @@ queue_idle_due(const Queue *queue, TimestampTz now)
 	return queue->idle_checked + Max(100000, queue->config.idle_ttl / 10);
 }
 
-/* Ends what is due, promotes, prunes; what a runner does with each queue. */
+/*
+ * Ends what is due, promotes, prunes; what a runner does with each queue.  Sets
+ * `more` when it has left some for the next round, so that none takes long.
+ */
 void
-queue_round(int64 queue_id, int *promoted, int *expired)
+queue_round(int64 queue_id, int *promoted, int *expired, bool *more)
 {
 	Queue *queue = queue_acquire(queue_id, LW_SHARED);
 	TimestampTz now;
 	bool idle;
+	int n;
 
 	if (queue == NULL)
 		return;
 	now = clock_now();
 	idle = now >= queue_idle_due(queue, now);
 	queue_release(queue);
-	*expired += queue_expire(queue_id, idle);
-	*promoted += queue_promote(queue_id, PG_INT32_MAX);
+	*expired += queue_expire(queue_id, idle, more);
+	n = queue_promote(queue_id, PLACES_BATCH);
+	*promoted += n;
+	*more |= n == PLACES_BATCH;
 	queue_prune(queue_id);
 }
 

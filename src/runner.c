@@ -62,7 +62,7 @@ typedef struct Round
 	int promoted;
 	int expired_tickets;
 	int expired_holds;
-	bool more; /* holds are left over */
+	bool more; /* holds or tickets are left over */
 	bool locked; /* holds are left to whoever has them locked */
 	bool more_events; /* to be retired from the outbox */
 	TimestampTz timers_from; /* for this round; when it is over, for the next */
@@ -87,7 +87,7 @@ sale_round(Round *round)
 	round->timers_from = sweep.next;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
-		queue_round(ids[i], &round->promoted, &round->expired_tickets);
+		queue_round(ids[i], &round->promoted, &round->expired_tickets, &round->more);
 	owner_end(&owner);
 }
 
@@ -118,8 +118,8 @@ history_work(Round *round)
  * tick() -> (promoted int, expired_tickets int, expired_holds int, more boolean)
  *
  * One round, for those with a scheduler of their own: it tidies as much as a
- * round of run(), so that no transaction gets long; `more` says that holds or
- * events are left over for a call at once.
+ * round of run(), so that no transaction gets long; `more` says that holds,
+ * tickets or events are left over for a call at once.
  *
  * Errors: TK014, TK016.  Locks: as seat_hold_expire, then ticket_expire and
  * ticket_promote queue by queue, outbox_fetch, history_extend.

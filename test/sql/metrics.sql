@@ -100,6 +100,10 @@ CREATE FUNCTION pg_temp.queue_metrics(queue bigint) RETURNS text LANGUAGE sql AS
 SELECT is(pg_temp.queue_metrics(:q), format('waiting %s, active %s, capacity %s, entered_total %s, promoted_total %s, ended_total %s',
 	waiting, active, capacity, entered, promoted, ended), 'a queue is as in queue_stats') FROM ticket.queue_stats WHERE queue_id = :q;
 SELECT is(pg_temp.queue_metrics(:q), 'waiting 1, active 0, capacity 1, entered_total 2, promoted_total 1, ended_total 1', 'which is right');
+SELECT count(pg_temp.grown('ticket_queue_reads_total')) AS n \gset
+SELECT is(pg_temp.grown('ticket_queue_reads_total'), 0::numeric, 'nobody has changed tickets by hand');
+UPDATE ticket.queue_entry SET status = status WHERE queue_id = :q;
+SELECT is(pg_temp.grown('ticket_queue_reads_total'), 1::numeric, 'when somebody has they are read anew');
 SELECT is(pg_temp.metric('ticket_hold_overdue_seconds'), 0::numeric, 'no hold is overdue');
 SELECT ticket.ticket_promote(:q) AS promoted \gset
 SELECT is(pg_temp.metric('ticket_queue_overdue_seconds{queue="' || :q || '"}'), 0::numeric, 'no active ticket is');

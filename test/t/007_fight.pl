@@ -1,6 +1,8 @@
-# Many clients and little to have: 64 for ten seats, 200 at one door that 50 open.
-# Every seat is sold once, every other call is answered with an SQLSTATE of ours,
-# nobody is let in above the capacity, at no moment.
+# Many clients and little to have: 64 for ten seats, 200 at one door that 50 open,
+# 64 who come through a door to buy.  Every seat is sold once, every other call is
+# answered with an SQLSTATE of ours, nobody is let in above the capacity, at no
+# moment, and nothing that we do ourselves makes the line be read from the tables
+# again, for which everybody at the door would have to wait.
 #
 # FIGHT_SECONDS in the environment makes each fight longer (default 8).
 
@@ -189,7 +191,7 @@ $node->safe_psql('door', q(UPDATE ticket.queue SET active_ttl = '30 milliseconds
 # hundred come and go.
 sub side_clients
 {
-	my ($clients, %scripts) = @_;
+	my ($database, $clients, %scripts) = @_;
 	my @files;
 
 	for my $script (sort keys %scripts)
@@ -198,16 +200,16 @@ sub side_clients
 		append_to_file($file, $scripts{$script});
 		push @files, '-f', $file . ($script =~ s/[^@]*//r);
 	}
-	return IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-T', $seconds + 2, @files, $node->connstr('door') ],
+	return IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-T', $seconds + 2, @files, $node->connstr($database) ],
 		'>', \my $out, '2>', \my $error);
 }
 
 my @side = (
-	side_clients(50,
+	side_clients('door', 50,
 		'door.promote@40' => 'SELECT promote();',
 		'door.back@4' => "BEGIN;\nSELECT promote();\nROLLBACK;",
 		'door.expire@6' => 'SELECT expire();'),
-	side_clients(4, 'door.sample' => 'SELECT sample();'));
+	side_clients('door', 4, 'door.sample' => 'SELECT sample();'));
 my $fan = '\set fan random(1, 500)';
 fight('door', 200, 'one door',
 	"door.enter\@20" => "$fan\nSELECT enter('u' || :fan);",
@@ -237,6 +239,97 @@ is( $node->safe_psql(
 			WHERE e.status = 'waiting') x
 		WHERE n IS DISTINCT FROM position)),
 	'0', 'one door: who is left waits in the order of arrival');
+is(queue_reads($node, 'door'), '1', 'one door: the line was read from the tables once');
+
+# --- a whole sale
+
+# Tickets come to an end in every way there is.
+$node->safe_psql('postgres', 'CREATE DATABASE sale');
+$node->safe_psql('sale', 'CREATE EXTENSION ticket');
+sale_open($node, 'sale', capacity => 40, hold => '300 milliseconds');
+$node->safe_psql('sale', q(
+	UPDATE ticket.queue SET active_ttl = '2 seconds', idle_ttl = '1 second', rejoin = 'back', retention = '0';
+	UPDATE ticket.performance SET max_hold = '300 milliseconds', payment_interval = '300 milliseconds')
+	  . ";$answer"
+	  . q(
+	CREATE UNLOGGED TABLE ticket_of (user_id text PRIMARY KEY, token uuid);
+	CREATE FUNCTION token_of(fan text) RETURNS uuid LANGUAGE sql AS 'SELECT token FROM ticket_of WHERE user_id = fan';
+	CREATE FUNCTION enter_as(fan text, OUT active bigint) LANGUAGE plpgsql AS $$
+	DECLARE
+		mine uuid;
+	BEGIN
+		SELECT token, (status = 'active')::int FROM ticket.ticket_enqueue(1, fan) INTO mine, active;
+		INSERT INTO ticket_of VALUES (fan, mine) ON CONFLICT (user_id) DO UPDATE SET token = mine;
+	END$$;
+	SELECT count(ticket.point_charge('u' || i, 100000000)) FROM generate_series(1, 500) i;)
+	  . noted('enter', 'fan text', 'SELECT active FROM enter_as(fan)')
+	  . noted('look', 'fan text', 'SELECT s.position FROM ticket_of o, ticket.ticket_status(o.token) s WHERE o.user_id = fan')
+	  . noted('leave', 'fan text', 'SELECT ticket.ticket_leave(token)::int FROM ticket_of WHERE user_id = fan')
+	  . noted('hold', 'seat int, fan text', 'SELECT reservation_id FROM ticket.seat_hold(1, ARRAY[seat], fan, token_of(fan))')
+	  . noted('best', 'fan text', 'SELECT reservation_id FROM ticket.seat_hold_best(1, 1, fan, token => token_of(fan))')
+	  . noted('pay', 'reservation bigint, fan text', 'SELECT payment_id FROM ticket.pay_reservation(reservation, fan)')
+	  . noted('begin', 'reservation bigint, fan text', q(SELECT payment_id FROM ticket.payment_begin(reservation, fan, 'card')))
+	  . noted('confirm', 'payment bigint',
+		q(SELECT (status = 'captured')::int FROM ticket.payment_confirm(payment, 'ref ' || payment)))
+	  . noted('fail', 'payment bigint', q(SELECT payment_id FROM ticket.payment_fail(payment, 'no')))
+	  . noted('cancel', 'reservation bigint, fan text', 'SELECT refunded FROM ticket.reservation_cancel(reservation, fan)')
+	  . noted('withdraw', 'fan text', 'SELECT tickets_left FROM ticket.user_withdraw(fan)')
+	  . noted('find', 'fan text', 'SELECT ticket.ticket_leave(token)::int FROM ticket.ticket_find(1, fan) WHERE token IS NOT NULL')
+	  . noted('clear', 'active boolean', 'SELECT ticket.queue_clear(1, active, 2)')
+	  . noted('promote', '', 'SELECT ticket.ticket_promote(1)')
+	  . noted('expire', '', 'SELECT ticket.ticket_expire()')
+	  . noted('round', '', 'SELECT expired_tickets FROM ticket.tick()'));
+@side = (
+	side_clients('sale', 8,
+		'sale.promote@40' => 'SELECT promote();',
+		'sale.round@20' => 'SELECT round();',
+		'sale.expire@10' => 'SELECT expire();',
+		'sale.set@1' => "UPDATE ticket.queue SET capacity = 30 + (10 * random())::int;",
+		'sale.clear@1' => 'SELECT clear(random() < 0.5);',
+		'sale.back@2' => "BEGIN;\nSELECT promote();\nROLLBACK;"));
+fight('sale', 64, 'a sale',
+	"sale.buy\@40" => "$fan" . q(
+			\set seat random(1, 100)
+			\set what random(1, 16)
+			SELECT enter('u' || :fan) AS active \gset
+			\set r 0
+			\if :active > 0 and :what <= 2
+				SELECT best('u' || :fan) AS r \gset
+			\elif :active > 0
+				SELECT hold(:seat, 'u' || :fan) AS r \gset
+			\endif
+			\if :r > 0 and :what <= 5
+				SELECT pay(:r, 'u' || :fan);
+			\elif :r > 0 and :what <= 12
+				SELECT begin(:r, 'u' || :fan) AS p \gset
+				\if :p > 0 and :what <= 11
+					SELECT confirm(:p);
+				\elif :p > 0
+					SELECT fail(:p);
+				\endif
+			\elif :r > 0 and :what = 13
+				SELECT leave('u' || :fan);
+			\endif
+			\if :r > 0 and :what <= 12
+				SELECT cancel(:r, 'u' || :fan);
+			\endif),
+	"sale.look\@20" => "$fan\nSELECT look('u' || :fan);",
+	"sale.leave\@2" => "$fan\nSELECT leave('u' || :fan);",
+	"sale.find\@1" => "$fan\nSELECT find('u' || :fan);",
+	"sale.withdraw\@1" => "$fan\nSELECT withdraw('u' || :fan);");
+ok($_->finish, 'a sale: those at the side have worked, too') for @side;
+
+my %sale = answers('sale');
+note explain \%sale;
+only_answers('sale', '^(00000|TK...)$', 'a sale');
+cmp_ok($sale{"$_ 00000"} // 0, '>', 0, "a sale: some $_")
+  for qw(enter look leave hold best pay begin confirm fail cancel withdraw find clear promote expire round);
+is( $node->safe_psql('sale', q(SELECT bool_or(payment) AND bool_or(NOT payment) FROM (
+		SELECT p.begun_at IS NOT NULL AS payment FROM ticket.payment p WHERE p.paid_at IS NOT NULL) p)),
+	't', 'a sale: paid with points and at the provider');
+memory_agrees($node, 'sale', 'a sale');
+verified($node, 'sale', 'a sale');
+is(queue_reads($node, 'sale'), '1', 'a sale: the line was read from the tables once');
 
 unlike(slurp_file($node->logfile), qr/was terminated by signal|PANIC:|deadlock detected/,
 	'no process crashed, none deadlocked');

@@ -81,6 +81,7 @@ my $check = q(
 is($node->safe_psql('postgres', $check), '1000|1000|1000', 'a thousand are told what counting gives');
 is( $node->safe_psql('postgres', q(SELECT waiting, active FROM ticket.queue_memory() WHERE queue_id = 1)),
 	$waiting - 40 * $part - 500 . '|500', 'those who are left wait');
+is(queue_reads($node, 'postgres'), '2', 'the tables were read when they were empty and when they had been loaded');
 
 # --- kill -9
 
@@ -104,6 +105,7 @@ refused($node, 'postgres', 'DELETE FROM ticket.queue WHERE queue_id = 1',
 	'TK009', 'killed: a queue with tickets cannot be deleted, first thing');
 is($node->safe_psql('postgres', $check), '1000|1000|1000', 'killed: the thousand are told the same');
 memory_agrees($node, 'postgres', 'killed');
+is(queue_reads($node, 'postgres'), '1', 'killed: the tables were read once');
 
 killed();
 # Those who come first, all at once: one reads the tables, the others wait for it.
@@ -117,6 +119,7 @@ $node->pgbench(
 			FROM (SELECT * FROM sample ORDER BY place LIMIT 100) t, LATERAL ticket.ticket_status(token) s;)
 	});
 is($node->safe_psql('postgres', $check), '1000|1000|1000', 'killed again: the same');
+is(queue_reads($node, 'postgres'), '1', 'killed again: by one of them');
 is($node->safe_psql('postgres', q(SELECT position FROM ticket.ticket_enqueue(1, 'last'))),
 	$waiting - 40 * $part - 500 + 1, 'who enters now is last');
 

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(sale_node sale_open outcome refused enqueue verified
-  memory_agrees snapshot);
+  memory_agrees queue_reads snapshot);
 
 # A server that isn't started yet.  Options: libraries (default: ticket),
 # conf (further lines of postgresql.conf), init (arguments of init()).
@@ -124,6 +124,15 @@ sub memory_agrees
 			GROUP BY q.queue_id ORDER BY q.queue_id)),
 		"$name: shared memory has what the tables have");
 	return;
+}
+
+# How often the queues of this database have been read from the tables: once, and
+# again each time that tickets were changed by something else than our functions.
+sub queue_reads
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database,
+		q(SELECT (regexp_match(ticket.metrics(), '^ticket_queue_reads_total (\d+)$', 'n'))[1]));
 }
 
 # What the holders of these tokens are told, to compare before and after.
