@@ -46,6 +46,17 @@ SELECT is(ticket_leave(:'e'), true, 'one leaves again');
 COMMIT;
 SELECT is(pg_temp.memory(:q), '1 waiting, 2 active, 2 admitted', 'after commit it is free');
 
+-- The room of one who leaves is there for the same transaction, once.
+SELECT queue_create('once', capacity => 1) AS once \gset
+SELECT token AS a FROM ticket_enqueue(:once, 'a') \gset
+SELECT count(ticket_enqueue(:once, u)) AS n FROM unnest('{b,c,d}'::text[]) AS u \gset
+BEGIN;
+SELECT is(ticket_leave(:'a'), true, 'one leaves and lets the next in');
+SELECT is(ticket_promote(:once), 1, 'whose room it is');
+SELECT is(ticket_promote(:once), 0, 'and nobody else''s');
+COMMIT;
+SELECT is(pg_temp.memory(:once), '2 waiting, 1 active, 1 admitted', 'so that no more are in than may be');
+
 SET ticket.clock_offset = '2d';
 DO $$
 DECLARE
