@@ -5,6 +5,9 @@
  *
  * A statement trigger on the tables sends a relcache invalidation, which like
  * every invalidation travels with the commit; the callback empties the cache.
+ * It is that of an index, which stands for all of the tables: with those of the
+ * tables every backend would also plan again each statement about seats, and
+ * read again what write.c knows of them, for each new date that a seller enters.
  * It is filled from the latest committed rows, never from a transaction's old
  * snapshot, so what a backend has is never older than the last message.
  */
@@ -49,16 +52,14 @@ static MemoryContext hall_context = NULL; /* the halls' contexts are below */
 static int cached_runs = 0;
 static bool valid = false;
 
-/* The tables it was filled from, to know their invalidations by. */
-static Oid performance_oid = InvalidOid;
-static Oid section_oid = InvalidOid;
-static Oid seat_oid = InvalidOid;
+/* The index whose invalidation says that something of it has changed. */
+#define REL_STANDS_FOR_ALL REL_PERFORMANCE_PKEY
+static Oid stands_for_all = InvalidOid;
 
 static void
 catalogue_forget(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == performance_oid || relid == section_oid ||
-		relid == seat_oid)
+	if (relid == InvalidOid || relid == stands_for_all)
 		valid = false;
 }
 
@@ -98,9 +99,7 @@ ensure_caches(void)
 	sections = make_cache("ticket sections", sizeof(SectionPrice));
 	halls = make_cache("ticket halls", sizeof(CachedHall));
 	hall_context = AllocSetContextCreate(TopMemoryContext, "ticket halls", ALLOCSET_SMALL_SIZES);
-	performance_oid = relation_oid(REL_PERFORMANCE);
-	section_oid = relation_oid(REL_SECTION);
-	seat_oid = relation_oid(REL_SEAT);
+	stands_for_all = relation_oid(REL_STANDS_FOR_ALL);
 	valid = true;
 }
 
@@ -429,16 +428,22 @@ section_seats_keys(ScanKeyData *key, int64 performance_id, int32 first, int32 la
 
 /*
  * Trigger of ticket.performance, ticket.section and ticket.seat (where seats
- * come, go or get other places), after each statement:
- * tells every backend, at commit, to read them again.
+ * come, go or get other places), and of other tables that backends keep rows
+ * of, after each statement: tells every backend, at commit, to read them again.
  */
 Datum
 ticket_catalogue_follow(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid table;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "catalogue_follow() was not called by trigger manager");
-	CacheInvalidateRelcache(trigger->tg_relation);
+	table = RelationGetRelid(trigger->tg_relation);
+	if (table == relation_oid(REL_PERFORMANCE) || table == relation_oid(REL_SECTION) ||
+		table == relation_oid(REL_SEAT))
+		CacheInvalidateRelcacheByRelid(relation_oid(REL_STANDS_FOR_ALL));
+	else
+		CacheInvalidateRelcache(trigger->tg_relation);
 	return PointerGetDatum(NULL);
 }

@@ -245,6 +245,7 @@ check_admission(const HoldRequest *request, TimestampTz now)
 void
 hold_admit(const HoldRequest *request, TimestampTz now)
 {
+	people_check(request->user);
 	check_sale_window(&request->performance, now);
 	if (request->performance.queue_id != 0)
 		check_admission(request, now);
