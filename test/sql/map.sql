@@ -176,6 +176,32 @@ SELECT is((SELECT array_agg(format('%s %s', available, map)) FROM seat_map(:othe
 SELECT is((SELECT DISTINCT status FROM seats(:other, :more)), 'blocked', 'its seats are listed so');
 SELECT is(pg_temp.counts(:other), '9 of 10, 210 of 210, 6 of 6', 'and counted no more');
 
+-- ---------- known from a refusal ----------
+
+-- What is looked at for one who comes too late is all that memory has of it.
+SELECT section_create(:other, 'ramp', 5, NULL, NULL, plan => 'ooa') AS ramp \gset
+SELECT seat_id AS ramp_seat FROM seat WHERE section_id = :ramp AND accessible \gset
+SELECT reservation_id AS r3 FROM seat_hold(:other, ARRAY[:ramp_seat], 'map') \gset
+-- How a hold is refused: the DETAIL.
+CREATE FUNCTION pg_temp.why(performance_id bigint, seat_ids int[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	why text;
+BEGIN
+	PERFORM ticket.seat_hold(performance_id, seat_ids, 'late');
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+	RETURN why;
+END $$;
+SELECT is(pg_temp.why(:other, ARRAY[:ramp_seat]), format('Seat %s is held.', :ramp_seat), 'too late');
+SELECT is((SELECT states FROM seat_map_memory() WHERE section_id = :ramp), '??h', 'the next is told from memory');
+SELECT is(pg_temp.why(:other, ARRAY[:ramp_seat]), format('Seat %s is held.', :ramp_seat), 'the same');
+SELECT is((SELECT array_agg(seat_id) FROM seats(:other, :ramp) WHERE accessible), ARRAY[:ramp_seat],
+	'that it is one for wheelchairs has not been forgotten');
+SELECT is(section_withdraw(:ramp), true, 'the section is withdrawn');
+SELECT is(pg_temp.why(:other, ARRAY[:ramp_seat]), format('Seat %s is withdrawn.', :ramp_seat), 'which is told before that it is held');
+SELECT is(pg_temp.why(:other, ARRAY[:ramp_seat]), format('Seat %s is withdrawn.', :ramp_seat), 'each time');
+
 -- ---------- what is not there ----------
 
 SELECT pg_temp.refused(format('SELECT * FROM ticket.seat_map(%s)', a), '22023') FROM unnest('{"NULL","1, since => -1","1, since => -9223372036854775808"}'::text[]) AS a;
