@@ -59,7 +59,8 @@ BEGIN
 		SELECT e.queue_id, count(*) FILTER (WHERE e.status = 'waiting') AS waiting,
 			count(*) FILTER (WHERE e.status = 'active') AS active,
 			count(*) FILTER (WHERE e.status = 'active' AND e.expires_at > (SELECT later.t FROM later)) AS unexpired,
-			max(e.admitted_at) AS admitted_at
+			max(e.admitted_at) AS admitted_at,
+			min(e.expires_at) AS expires_at
 		FROM ticket.queue_entry e WHERE e.ended_at IS NULL GROUP BY e.queue_id
 	), rooms AS MATERIALIZED (
 		SELECT m.* FROM ticket.queue_memory() m WHERE (SELECT count(*) FROM entries) >= 0
@@ -319,6 +320,9 @@ BEGIN
 		FROM memory m LEFT JOIN entries e ON e.queue_id = m.queue_id
 		WHERE (m.waiting, m.active, m.admitted) IS DISTINCT FROM
 			(coalesce(e.waiting, 0), coalesce(e.active, 0), coalesce(e.active, 0))
+		UNION ALL
+		SELECT 14, format('queue %s: memory has none over before %s, one is at %s', m.queue_id, m.ends_at, e.expires_at)
+		FROM memory m JOIN entries e ON e.queue_id = m.queue_id WHERE m.ends_at > e.expires_at
 		UNION ALL
 		SELECT 15, format('queue %s: %s tickets, and no queue', e.queue_id, e.waiting + e.active) FROM entries e
 		WHERE NOT EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = e.queue_id)

@@ -102,6 +102,18 @@ SELECT is(format('%s %s %s', pg_temp.seats(:p, 1), point_balance('transaction'),
 SELECT is((SELECT status FROM pay_reservation(:r, 'transaction')), 'captured', 'pay: commit');
 SELECT is(pg_temp.memory(:q), '0 waiting, 0 active, 0 admitted', 'pay: after');
 
+-- Whom the same transaction has let in no longer waits, whatever memory says before it commits.
+SELECT queue_create('silent', capacity => 0, idle_ttl => '1 minute') AS q \gset
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{a,b}'::text[]) AS u \gset
+UPDATE queue SET capacity = 1 WHERE queue_id = :q;
+BEGIN;
+SELECT is(ticket_promote(:q), 1, 'one is let in');
+SET LOCAL ticket.clock_offset = '2min';
+SELECT is(ticket_expire(:q), 1, 'who is silent goes');
+COMMIT;
+SELECT is((SELECT array_agg(format('%s %s', user_id, status) ORDER BY place) FROM queue_entry WHERE queue_id = :q), '{"a active","b expired"}', 'but not the one who is in');
+SELECT is(pg_temp.memory(:q), '0 waiting, 1 active, 1 admitted', 'in memory neither');
+
 -- A queue that comes and goes with its transaction.
 BEGIN;
 SELECT queue_create('never') AS q \gset
@@ -287,6 +299,16 @@ SELECT is(pg_temp.memory(:q), '1 waiting, 1 active, 1 admitted', 'INSERT: commit
 SELECT count(ticket_enqueue(:q, 'y')) AS n \gset
 SELECT is((SELECT array_agg(user_id ORDER BY place) FROM queue_entry WHERE queue_id = :q AND status = 'waiting'), '{z,y}',
 	'INSERT: later places are behind');
+
+-- What has been read goes on like what was there before.
+SELECT queue_create('read', capacity => 1, active_ttl => '10 minutes') AS q \gset
+SELECT count(ticket_enqueue(:q, 'a')) AS n \gset
+UPDATE queue_entry SET status = status WHERE queue_id = :q;
+SET ticket.clock_offset = '9min';
+SELECT is(ticket_expire(:q), 0, 'read: who is active stays');
+SET ticket.clock_offset = '11min';
+SELECT is(ticket_expire(:q), 1, 'read: until the time is up');
+RESET ticket.clock_offset;
 
 -- What somebody's trigger does to tickets is done by hand, though a statement of ours fires it.
 SELECT queue_create('triggered', capacity => 0) AS q \gset

@@ -260,6 +260,8 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.queue SET capacity = 3 WHERE queue_
 	INSERT INTO ticket.queue_entry (queue_id, place, user_id, secret, status, entered_at)
 	VALUES (%1$s, 1000, 'verify-z', 1, 'waiting', now())$$, :q),
 	'shared memory agrees with the tables: 1', 'one who waits, but not in memory');
+SELECT pg_temp.breaks(format($$UPDATE ticket.queue_entry SET expires_at = expires_at - interval '1 hour' WHERE queue_id = %s AND status = 'active'$$, :q),
+	'shared memory agrees with the tables: 1', 'one who is over before memory looks for it');
 
 -- ---------- events ----------
 

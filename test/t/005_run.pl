@@ -151,6 +151,34 @@ $node->safe_psql('other', 'CREATE EXTENSION ticket');
 ($state, $out, $notice) = outcome($node, 'other', q(CALL ticket.run('10 milliseconds')));
 is("$state$notice", '00000', 'another database has its own');
 
+# Who leaves wakes the runner for the next in line.  By itself it comes once in a
+# while, as does that of a database in which nothing happens: the rounds of that
+# one are the time that fifty would have to wait for.
+my $idle = $node->background_psql('other', on_error_stop => 0);
+$idle->query_until(qr/^started$/m, "\\echo started\nCALL ticket.run('1 hour');\n");
+$node->poll_query_until('other', "SELECT $rounds > 1") or die 'the idle one does not run';
+$before = $node->safe_psql('other', "SELECT $rounds");
+$node->safe_psql('postgres', q(
+	UPDATE ticket.queue SET active_ttl = '1 hour', capacity = 1, announce = false;
+	CREATE PROCEDURE one_by_one() LANGUAGE plpgsql AS $$
+	DECLARE
+		token uuid[] := array(SELECT t.token FROM generate_series(1, 51) i, ticket.ticket_enqueue(1, 'one' || i) t);
+	BEGIN
+		FOR i IN 2 .. 51 LOOP
+			COMMIT;
+			WHILE (SELECT s.status <> 'active' FROM ticket.ticket_status(token[i - 1]) s) LOOP
+				PERFORM pg_sleep(0.001);
+			END LOOP;
+			PERFORM ticket.ticket_leave(token[i - 1]);
+		END LOOP;
+	END $$));
+$node->safe_psql('postgres', 'CALL one_by_one()');
+cmp_ok($node->safe_psql('other', "SELECT $rounds") - $before, '<', 20, 'who leaves wakes it for the next');
+$node->safe_psql('other', q(SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity
+	WHERE datname = 'other' AND query LIKE 'CALL ticket.run%'));
+$idle->{run}->finish;
+$node->safe_psql('postgres', 'SELECT ticket.queue_clear(1, true)');
+
 # A rehearsal with the clock an hour ahead: put back, silence is looked for at once.
 $node->safe_psql('other', q(SELECT ticket.queue_create('rehearsed', capacity => 0, idle_ttl => '1 millisecond');
 	SET ticket.clock_offset = '1h'; SELECT ticket.tick()));
