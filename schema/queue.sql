@@ -205,7 +205,7 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT ends_at timestamptz,
 	OUT limits_at timestamptz
 ) RETURNS SETOF record
-	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ticket_queue_memory';
+	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes';
 

@@ -41,8 +41,11 @@ $node->safe_psql(
 	CREATE UNLOGGED TABLE leaver AS
 	SELECT row_number() OVER (ORDER BY random()) AS n, token_of(queue_id, place, secret) AS token
 	FROM (SELECT * FROM ticket.queue_entry ORDER BY random() LIMIT $leaving) e;
-	CREATE INDEX ON leaver (n);
-	ANALYZE));
+	CREATE INDEX ON leaver (n)));
+cmp_ok($node->safe_psql('postgres', 'EXPLAIN SELECT * FROM ticket.queue_stats') =~ /cost=[\d.]+\.\.(\d+)/ && $1, '<',
+	$node->safe_psql('postgres', 'SHOW jit_above_cost'),
+	'a look at the queues is not taken for something long, to be compiled first, where nothing was analyzed');
+$node->safe_psql('postgres', 'ANALYZE');
 is($node->safe_psql('postgres', 'SELECT waiting FROM ticket.queue_memory() WHERE queue_id = 1'),
 	$waiting, 'all wait');
 
