@@ -25,6 +25,9 @@
 PG_FUNCTION_INFO_V1(ticket_hold_timer_set);
 PG_FUNCTION_INFO_V1(ticket_seat_hold_expire);
 
+/* Due timers that are acted on at once: what they lead to fits into a processor's cache. */
+#define HOLDS_TOGETHER 256
+
 static RowTarget timer_row = {.table = REL_HOLD_TIMER, .row_size = TIMER_ROW_SIZE};
 
 /* The hold is to be looked at when it ends. */
@@ -99,24 +102,60 @@ due_begin(RowScan *scan, TimestampTz from, TimestampTz until)
 	row_scan_begin(scan, REL_HOLD_TIMER, REL_HOLD_TIMER_DUE, 2, key);
 }
 
-/* Acts on a timer that is due. */
-static void
-look_at_hold(RowScan *scan, HeapTuple timer, TimestampTz now, HoldSweep *sweep)
+/* Timers that are acted on together, in the order in which they are due. */
+typedef struct Batch
 {
-	TimestampTz due_at = row_int64(scan, timer, COL_TIMER_DUE_AT, 0);
-	/* A later end has another timer. */
-	HoldEnding ending =
-		reservation_end_if_over(row_int64(scan, timer, COL_TIMER_RESERVATION_ID, 0), due_at, now);
+	int n;
+	HoldDue hold[HOLDS_TOGETHER];
+	ItemPointerData timer[HOLDS_TOGETHER];
+} Batch;
 
-	if (ending == HOLD_ENDED && sweep->ended++ == 0)
-		metrics_hold_lag(now - due_at);
-	if (ending == HOLD_LOCKED)
+/*
+ * Up to max timers from the scan, of which the first has been read.  Returns
+ * the one behind them, or NULL: there are no more.
+ */
+static HeapTuple
+batch_fill(Batch *batch, RowScan *scan, HeapTuple first, int max)
+{
+	HeapTuple timer = first;
+
+	batch->n = 0;
+	while (timer != NULL && batch->n < max)
 	{
-		sweep->locked = true;
-		sweep->next = Min(sweep->next, due_at);
+		batch->hold[batch->n].reservation_id = row_int64(scan, timer, COL_TIMER_RESERVATION_ID, 0);
+		batch->hold[batch->n].at = row_int64(scan, timer, COL_TIMER_DUE_AT, 0);
+		batch->timer[batch->n++] = timer->t_self;
+		timer = row_scan_next(scan);
 	}
-	else
-		sweep->timers += row_delete(&timer_row, timer);
+	return timer;
+}
+
+/*
+ * Acts on timers that are due.  A hold that is put off has another timer for
+ * its later end, so those that are not over are done with.
+ */
+static void
+batch_end(Batch *batch, TimestampTz now, HoldSweep *sweep)
+{
+	RowWriter writer;
+
+	holds_end_if_over(batch->hold, batch->n, now);
+	writer_begin(&writer, &timer_row);
+	for (int i = 0; i < batch->n; i++)
+	{
+		const HoldDue *hold = &batch->hold[i];
+
+		if (hold->ending == HOLD_ENDED && sweep->ended++ == 0)
+			metrics_hold_lag(now - hold->at);
+		if (hold->ending == HOLD_LOCKED)
+		{
+			sweep->locked = true;
+			sweep->next = Min(sweep->next, hold->at);
+		}
+		else
+			sweep->timers += writer_delete(&writer, &batch->timer[i]);
+	}
+	writer_end(&writer);
 }
 
 /*
@@ -136,27 +175,32 @@ holds_expire(TimestampTz from, int max_ended, int max_timers, HoldSweep *sweep)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "ticket hold", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = CurrentMemoryContext;
+	Batch *batch = palloc(sizeof(Batch));
 	RowScan scan;
 	HeapTuple timer;
 
 	memset(sweep, 0, sizeof(HoldSweep));
 	sweep->next = now;
 	due_begin(&scan, from, now);
-	while ((timer = row_scan_next(&scan)) != NULL)
+	timer = row_scan_next(&scan);
+	while (timer != NULL)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (sweep->ended >= max_ended || sweep->timers >= max_timers)
+		int max = Min(max_ended - sweep->ended, max_timers - sweep->timers);
+
+		if (max <= 0)
 		{
 			sweep->more = true;
 			sweep->next = Min(sweep->next, row_int64(&scan, timer, COL_TIMER_DUE_AT, 0));
 			break;
 		}
+		timer = batch_fill(batch, &scan, timer, Min(max, HOLDS_TOGETHER));
 		MemoryContextSwitchTo(context);
-		look_at_hold(&scan, timer, now, sweep);
+		batch_end(batch, now, sweep);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(context);
 	}
 	row_scan_end(&scan);
+	pfree(batch);
 	MemoryContextDelete(context);
 }
 
@@ -187,8 +231,9 @@ holds_next_due(TimestampTz from, TimestampTz until)
  * correct without it.
  *
  * Errors: 22023, TK014, TK016.
- * Locks: rows of reservations in order of their ends (those locked by others
- * are passed over), their seats' rows, their timers (passed over likewise).
+ * Locks: by up to 256 holds, in order of their ends: rows of their reservations
+ * in order of id (those locked by others are passed over), their seats' rows in
+ * order of performance and seat_id, their timers (passed over likewise).
  */
 Datum
 ticket_seat_hold_expire(PG_FUNCTION_ARGS)

@@ -344,19 +344,48 @@ ticket_event_payload(PG_FUNCTION_ARGS)
 
 static RowTarget outbox_row = {.table = REL_OUTBOX, .row_size = OUTBOX_ROW_SIZE};
 
+static void
+event_row(Event *event, const char *aggregatetype, Datum aggregateid, Datum *values)
+{
+	values[COL_OUTBOX_ID] = UUIDPGetDatum(event_next_id());
+	values[COL_OUTBOX_AGGREGATETYPE] = CStringGetTextDatum(aggregatetype);
+	values[COL_OUTBOX_AGGREGATEID] = aggregateid;
+	values[COL_OUTBOX_TYPE] = CStringGetTextDatum(event->type);
+	values[COL_OUTBOX_PAYLOAD] = event_end(event);
+}
+
 void
 event_write(Event *event, const char *aggregatetype, Datum aggregateid)
 {
-	Datum values[OUTBOX_ROW_SIZE] = {
-		[COL_OUTBOX_ID] = UUIDPGetDatum(event_next_id()),
-		[COL_OUTBOX_AGGREGATETYPE] = CStringGetTextDatum(aggregatetype),
-		[COL_OUTBOX_AGGREGATEID] = aggregateid,
-		[COL_OUTBOX_TYPE] = CStringGetTextDatum(event->type),
-		[COL_OUTBOX_PAYLOAD] = event_end(event),
-	};
+	Datum values[OUTBOX_ROW_SIZE];
 	bool nulls[OUTBOX_ROW_SIZE] = {false};
 
+	event_row(event, aggregatetype, aggregateid, values);
 	row_insert(&outbox_row, values, nulls);
+}
+
+void
+event_batch_init(EventBatch *batch, int max)
+{
+	batch->n = 0;
+	batch->max = max;
+	batch->values = palloc(max * OUTBOX_ROW_SIZE * sizeof(Datum));
+	batch->nulls = palloc0(max * OUTBOX_ROW_SIZE * sizeof(bool));
+}
+
+void
+event_batch_add(EventBatch *batch, Event *event, const char *aggregatetype, Datum aggregateid)
+{
+	Assert(batch->n < batch->max);
+	event_row(event, aggregatetype, aggregateid, batch->values + batch->n * OUTBOX_ROW_SIZE);
+	batch->n++;
+}
+
+void
+event_batch_write(EventBatch *batch)
+{
+	rows_insert(&outbox_row, batch->n, batch->values, batch->nulls);
+	batch->n = 0;
 }
 
 /* ---------- taking events out ---------- */

@@ -43,6 +43,20 @@ extern Datum event_end(Event *event);
 /* Ends the event and writes its row. */
 extern void event_write(Event *event, const char *aggregatetype, Datum aggregateid);
 
+/* Events that are written together, in the order in which they were added. */
+typedef struct EventBatch
+{
+	int n;
+	int max;
+	Datum *values; /* rows of the outbox, one behind the other */
+	bool *nulls;
+} EventBatch;
+
+extern void event_batch_init(EventBatch *batch, int max);
+extern void event_batch_add(EventBatch *batch, Event *event, const char *aggregatetype,
+							Datum aggregateid);
+extern void event_batch_write(EventBatch *batch);
+
 /* The next id, above all of this server and of this database's outbox. */
 extern pg_uuid_t *event_next_id(void);
 /* When an id was given out, to the millisecond's 4096th; false: it is none of ours. */

@@ -13,7 +13,10 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
 #include "ticket.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -177,4 +180,116 @@ row_scan_end(RowScan *scan)
 	systable_endscan(scan->scan);
 	UnregisterSnapshot(scan->snapshot);
 	table_close(scan->relation, AccessShareLock);
+}
+
+/* ---------- many rows by their keys ---------- */
+
+/* Numbers further apart than this are looked up in the index anew. */
+#define MAX_GAP 16
+
+/*
+ * Reads rows as committed by now, as row_scan_begin() does.  What commits while
+ * the search goes on is not seen; what this transaction does is.
+ */
+void
+row_search_begin(RowSearch *search, TicketRelation table, TicketRelation index, const RowKey *key,
+				 int n_keys)
+{
+	search->row.relation = table_open(relation_oid(table), AccessShareLock);
+	search->row.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	search->row.scan = NULL;
+	search->index = index_open(relation_oid(index), AccessShareLock);
+	search->slot = table_slot_create(search->row.relation, NULL);
+	search->scan = begin_index_scan(search->row.relation, search->index, search->row.snapshot,
+									search->index->rd_index->indnkeyatts + 1);
+	/* Entries are passed over by what they say, without a look at their rows. */
+	search->scan->xs_want_itup = true;
+	search->key = key;
+	search->n_keys = n_keys;
+	search->next = search->run_end = 0;
+}
+
+static bool
+is_bigint(const RowSearch *search, int column)
+{
+	return TupleDescAttr(RelationGetDescr(search->index), column - 1)->atttypid == INT8OID;
+}
+
+/* A scan for the next key and those near behind it. */
+static void
+begin_run(RowSearch *search)
+{
+	int number = search->index->rd_index->indnkeyatts;
+	bool wide = is_bigint(search, number);
+	const RowKey *first = &search->key[search->next];
+	const RowKey *last = first;
+	const RowKey *end = search->key + search->n_keys;
+	ScanKeyData key[3];
+
+	while (last + 1 < end && last[1].within == first->within &&
+		   (uint64) last[1].number - (uint64) last->number <= MAX_GAP)
+		last++;
+	search->run_end = last + 1 - search->key;
+	if (number > 1)
+		ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(first->within));
+	ScanKeyInit(&key[number - 1], number, BTGreaterEqualStrategyNumber, wide ? F_INT8GE : F_INT4GE,
+				wide ? Int64GetDatum(first->number) : Int32GetDatum(first->number));
+	ScanKeyInit(&key[number], number, BTLessEqualStrategyNumber, wide ? F_INT8LE : F_INT4LE,
+				wide ? Int64GetDatum(last->number) : Int32GetDatum(last->number));
+	index_rescan(search->scan, key, number + 1, NULL, 0);
+}
+
+/* The number that the index entry the scan is at has in its last column. */
+static int64
+entry_number(const RowSearch *search)
+{
+	int number = search->index->rd_index->indnkeyatts;
+	bool isnull;
+	Datum value =
+		index_getattr(search->scan->xs_itup, number, RelationGetDescr(search->index), &isnull);
+
+	return is_bigint(search, number) ? DatumGetInt64(value) : DatumGetInt32(value);
+}
+
+/*
+ * The next row there is, and which key it has; NULL: there are no more.  A key
+ * may have none that can be seen; whoever must know looks it up by itself.
+ */
+HeapTuple
+row_search_next(RowSearch *search, int *i)
+{
+	while (search->next < search->n_keys)
+	{
+		int64 number;
+
+		if (search->next >= search->run_end)
+			begin_run(search);
+		if (index_getnext_tid(search->scan, ForwardScanDirection) == NULL)
+		{
+			search->next = search->run_end;
+			continue;
+		}
+		number = entry_number(search);
+		while (search->next < search->run_end && search->key[search->next].number < number)
+			search->next++;
+		if (search->next >= search->run_end || search->key[search->next].number != number)
+			continue;
+		search->row.snapshot->curcid = GetCurrentCommandId(false);
+		if (index_fetch_heap(search->scan, search->slot))
+		{
+			*i = search->next++;
+			return ExecFetchSlotHeapTuple(search->slot, false, NULL);
+		}
+	}
+	return NULL;
+}
+
+void
+row_search_end(RowSearch *search)
+{
+	index_endscan(search->scan);
+	ExecDropSingleTupleTableSlot(search->slot);
+	index_close(search->index, AccessShareLock);
+	UnregisterSnapshot(search->row.snapshot);
+	table_close(search->row.relation, AccessShareLock);
 }

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "executor/tuptable.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -251,5 +252,30 @@ extern Datum row_get(RowScan *scan, HeapTuple row, int column, bool *isnull);
 extern int64 row_int64(RowScan *scan, HeapTuple row, int column, int64 if_null);
 extern void row_check_snapshot(RowScan *scan, HeapTuple row);
 extern void row_scan_end(RowScan *scan);
+
+/* A primary key: its last column, and the one before, if there is one. */
+typedef struct RowKey
+{
+	int64 within;
+	int64 number;
+} RowKey;
+
+/* A search for many rows by their keys, which ascend. */
+typedef struct RowSearch
+{
+	RowScan row; /* for row_get() and row_int64() */
+	Relation index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	const RowKey *key;
+	int n_keys;
+	int next; /* key */
+	int run_end; /* the scan is for the keys before this one */
+} RowSearch;
+
+extern void row_search_begin(RowSearch *search, TicketRelation table, TicketRelation index,
+							 const RowKey *key, int n_keys);
+extern HeapTuple row_search_next(RowSearch *search, int *i);
+extern void row_search_end(RowSearch *search);
 
 #endif /* TICKET_RELATION_H */

@@ -1,6 +1,6 @@
 /*
  * reservation.c
- *		The end of a hold: put off, given back, reached.
+ *		What its user does with a hold: put it off, give it back.
  */
 #include "postgres.h"
 
@@ -53,7 +53,7 @@ hold_has_ended(int64 reservation_id, TimestampTz expires_at)
 				 (long long) reservation_id);
 }
 
-/* ---------- end of a hold ---------- */
+/* ---------- what its user does with a hold ---------- */
 
 static SavedPlan lock_reservation = {
 	"SELECT status, expires_at, seat_ids, created_at, performance_id, pending_payment,"
@@ -62,111 +62,6 @@ static SavedPlan lock_reservation = {
 	3,
 	{INT8OID, TEXTOID, INT4ARRAYOID},
 };
-
-static bool
-is_held(RowScan *scan, HeapTuple row)
-{
-	bool isnull;
-	Datum status = row_get(scan, row, COL_RESERVATION_STATUS, &isnull);
-
-	return text_is(status, "held");
-}
-
-/*
- * Ends a hold by its row, which says whether it has expired or is released: the
- * reservation, its seats, the event.  False, and
- * nothing done, when the row has been changed since it was read or, without
- * `wait`, somebody has it locked.
- */
-static bool
-end_row(RowScan *scan, HeapTuple row, TimestampTz now, bool wait)
-{
-	static const bool replace[RESERVATION_ROW_SIZE] = {
-		[COL_RESERVATION_STATUS] = true,
-		[COL_RESERVATION_ENDED_AT] = true,
-	};
-	bool expired = row_int64(scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= now;
-	Datum values[RESERVATION_ROW_SIZE] = {
-		[COL_RESERVATION_STATUS] = CStringGetTextDatum(expired ? "expired" : "released"),
-		[COL_RESERVATION_ENDED_AT] = TimestampTzGetDatum(now),
-	};
-	bool nulls[RESERVATION_ROW_SIZE] = {false};
-	int64 reservation_id = row_int64(scan, row, COL_RESERVATION_ID, 0);
-	int64 performance_id = row_int64(scan, row, COL_RESERVATION_PERFORMANCE_ID, 0);
-	SeatState held = {.status = "held", .reservation_id = reservation_id};
-	SeatState unheld = {.status = "free"};
-	ArrayType *seats;
-	int32 *seat;
-	int n_seats;
-	Event event;
-	bool isnull;
-
-	if (!row_update(&reservation_row, row, values, nulls, replace, wait))
-		return false;
-	seats = DatumGetArrayTypeP(row_get(scan, row, COL_RESERVATION_SEAT_IDS, &isnull));
-	seat = (int32 *) ARR_DATA_PTR(seats);
-	n_seats = ArrayGetNItems(ARR_NDIM(seats), ARR_DIMS(seats));
-	for (int i = 0; i < n_seats; i++)
-		seat_change(performance_id, seat[i], &held, &unheld, true);
-
-	event_begin_reservation(&event, expired ? "reservation.expired" : "reservation.released",
-							reservation_id, performance_id,
-							DatumGetTextPP(row_get(scan, row, COL_RESERVATION_USER_ID, &isnull)),
-							seat, n_seats, row_int64(scan, row, COL_RESERVATION_AMOUNT, 0));
-	if (!expired)
-	{
-		event_int32_array(&event, "released_seat_ids", seat, n_seats);
-		event_text(&event, "status", cstring_to_text("released"));
-	}
-	event_write(&event, "reservation", number_text(reservation_id));
-	return true;
-}
-
-/* Ends a hold whose row is locked. */
-void
-hold_end(int64 reservation_id, TimestampTz now)
-{
-	RowScan scan;
-	HeapTuple row;
-
-	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row))
-		end_row(&scan, row, now, true);
-	row_scan_end(&scan);
-}
-
-/*
- * Ends the hold if it was over at a time that is past, or, with DT_NOEND, over
- * or not; waits for nobody.
- */
-HoldEnding
-reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now)
-{
-	HoldEnding ending = HOLD_NOT_OVER;
-	RowScan scan;
-	HeapTuple row;
-
-	if (reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
-		row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= at)
-		ending = end_row(&scan, row, now, false) ? HOLD_ENDED : HOLD_LOCKED;
-	row_scan_end(&scan);
-	return ending;
-}
-
-/* Whether this is a hold that is over at a time. */
-bool
-reservation_is_over(int64 reservation_id, TimestampTz at)
-{
-	RowScan scan;
-	HeapTuple row;
-	bool over;
-
-	over = reservation_find(&scan, reservation_id, &row) && is_held(&scan, row) &&
-		   row_int64(&scan, row, COL_RESERVATION_EXPIRES_AT, 0) <= at;
-	row_scan_end(&scan);
-	return over;
-}
-
-/* ---------- what its user does with a hold ---------- */
 
 typedef struct Hold
 {

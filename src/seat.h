@@ -85,6 +85,9 @@ extern bool performance_counts(int64 performance_id, SeatCounts *counts);
 #define SECTION_WITHDRAWN INT64CONST(-1)
 
 /* reservation.c */
+extern void reservation_missing(int64 reservation_id, text *user) pg_attribute_noreturn();
+
+/* hold_end.c */
 typedef enum HoldEnding
 {
 	HOLD_ENDED, /* just now */
@@ -92,9 +95,17 @@ typedef enum HoldEnding
 	HOLD_NOT_OVER /* put off, paid, ended before */
 } HoldEnding;
 
-extern void reservation_missing(int64 reservation_id, text *user) pg_attribute_noreturn();
+/* A hold that is to be ended if it was over at a time that is past. */
+typedef struct HoldDue
+{
+	int64 reservation_id;
+	TimestampTz at;
+	HoldEnding ending; /* what came of it */
+} HoldDue;
+
 extern void hold_end(int64 reservation_id, TimestampTz now);
 extern HoldEnding reservation_end_if_over(int64 reservation_id, TimestampTz at, TimestampTz now);
+extern void holds_end_if_over(HoldDue *due, int n, TimestampTz now);
 extern bool reservation_is_over(int64 reservation_id, TimestampTz at);
 
 /* hold_timer.c */

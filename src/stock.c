@@ -38,7 +38,7 @@ text_is(Datum value, const char *expected)
 		   memcmp(VARDATA_ANY(t), expected, VARSIZE_ANY_EXHDR(t)) == 0;
 }
 
-static bool
+bool
 seat_is(RowScan *scan, HeapTuple row, const SeatState *state)
 {
 	bool isnull;
@@ -48,14 +48,9 @@ seat_is(RowScan *scan, HeapTuple row, const SeatState *state)
 		   text_is(row_get(scan, row, COL_SEAT_STATUS, &isnull), state->status);
 }
 
-/*
- * Changes a seat that is `from`, whose held_until does not count.  False, and
- * nothing done: it is something else; or, without `wait`, somebody has its row
- * locked or has just changed it.
- */
+/* Changes a seat that was read, as writer_update() does. */
 bool
-seat_change(int64 performance_id, int32 seat_id, const SeatState *from, const SeatState *to,
-			bool wait)
+seat_row_change(RowWriter *writer, HeapTuple row, const SeatState *to, bool wait)
 {
 	Datum values[SEAT_ROW_SIZE] = {
 		[COL_SEAT_STATUS] = CStringGetTextDatum(to->status),
@@ -71,6 +66,20 @@ seat_change(int64 performance_id, int32 seat_id, const SeatState *from, const Se
 		[COL_SEAT_RESERVATION_ID] = true,
 		[COL_SEAT_HELD_UNTIL] = true,
 	};
+
+	return writer_update(writer, row, values, nulls, replace, wait);
+}
+
+/*
+ * Changes a seat that is `from`, whose held_until does not count.  False, and
+ * nothing done: it is something else; or, without `wait`, somebody has its row
+ * locked or has just changed it.
+ */
+bool
+seat_change(int64 performance_id, int32 seat_id, const SeatState *from, const SeatState *to,
+			bool wait)
+{
+	RowWriter writer;
 	ScanKeyData key[2];
 	bool found;
 	bool done;
@@ -78,6 +87,7 @@ seat_change(int64 performance_id, int32 seat_id, const SeatState *from, const Se
 	ScanKeyInit(&key[0], COL_SEAT_PERFORMANCE_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(performance_id));
 	ScanKeyInit(&key[1], COL_SEAT_SEAT_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(seat_id));
+	writer_begin(&writer, &seat_row);
 	do
 	{
 		RowScan scan;
@@ -87,9 +97,10 @@ seat_change(int64 performance_id, int32 seat_id, const SeatState *from, const Se
 		row_scan_begin(&scan, REL_SEAT, REL_SEAT_PKEY, 2, key);
 		row = row_scan_next(&scan);
 		found = row && seat_is(&scan, row, from);
-		done = found && row_update(&seat_row, row, values, nulls, replace, wait);
+		done = found && seat_row_change(&writer, row, to, wait);
 		row_scan_end(&scan);
 	} while (found && !done && wait);
+	writer_end(&writer);
 	return done;
 }
 

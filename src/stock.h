@@ -23,6 +23,8 @@ extern RowTarget reservation_row;
 extern RowTarget entry_row;
 
 extern bool text_is(Datum value, const char *expected);
+extern bool seat_is(RowScan *scan, HeapTuple row, const SeatState *state);
+extern bool seat_row_change(RowWriter *writer, HeapTuple row, const SeatState *to, bool wait);
 extern bool seat_change(int64 performance_id, int32 seat_id, const SeatState *from,
 						const SeatState *to, bool wait);
 extern bool reservation_find(RowScan *scan, int64 reservation_id, HeapTuple *row);

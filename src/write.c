@@ -47,6 +47,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+/* Rows that are put into a table at once: a few pages full. */
+#define ROWS_TOGETHER 64
+
 typedef struct WriteIndex
 {
 	Oid oid;
@@ -72,7 +75,8 @@ typedef struct WriteState
 	int n_checks;
 	ExprState **check;
 	ExprContext *econtext;
-	TupleTableSlot *row;
+	TupleTableSlot *row; /* one of rows */
+	TupleTableSlot *rows[ROWS_TOGETHER]; /* made when needed */
 	const Datum *values; /* of the row, where the caller has them */
 	const bool *nulls;
 } WriteState;
@@ -237,6 +241,8 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	state->econtext = CreateStandaloneExprContext();
 	/* Of the kind that keeps the tuple made of it: an insertion asks for it twice. */
 	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsHeapTuple);
+	memset(state->rows, 0, sizeof(state->rows));
+	state->rows[0] = state->row;
 	state->valid = !state->changed;
 	MemoryContextSwitchTo(old);
 }
@@ -313,27 +319,37 @@ index_key(const WriteState *state, const IndexInfo *info, Datum *values, bool *n
 	}
 }
 
+static bool
+insert_entry(WriteState *state, Relation relation, Relation index, IndexInfo *info,
+			 IndexUniqueCheck check, bool unchanged)
+{
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+
+	index_key(state, info, values, nulls);
+	return index_insert(index, values, nulls, &state->row->tts_tid, relation, check, unchanged,
+						info);
+}
+
+static IndexUniqueCheck
+unique_check(const IndexInfo *info)
+{
+	return info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+}
+
 /* False, with `partial`, when the key may be there already. */
 static bool
 enter_index(WriteState *state, Relation relation, const WriteIndex *entry, bool partial,
 			bool unchanged)
 {
-	IndexUniqueCheck check = UNIQUE_CHECK_NO;
-	Datum values[INDEX_MAX_KEYS];
-	bool nulls[INDEX_MAX_KEYS];
 	Relation index;
 	bool ok;
 
 	if (!entry->wanted)
 		return true;
 	index = index_open(entry->oid, RowExclusiveLock);
-	index_key(state, entry->info, values, nulls);
-	if (partial)
-		check = UNIQUE_CHECK_PARTIAL;
-	else if (entry->info->ii_Unique)
-		check = UNIQUE_CHECK_YES;
-	ok = index_insert(index, values, nulls, &state->row->tts_tid, relation, check, unchanged,
-					  entry->info);
+	ok = insert_entry(state, relation, index, entry->info,
+					  partial ? UNIQUE_CHECK_PARTIAL : unique_check(entry->info), unchanged);
 	end_index_insert(index, entry->info);
 	index_close(index, NoLock);
 	return ok || !partial;
@@ -448,6 +464,67 @@ insert_speculatively(WriteState *state, Relation relation, bool look)
 	}
 }
 
+/* Makes one of the slots the one that store_row() fills. */
+static void
+choose_slot(WriteState *state, int i)
+{
+	if (state->rows[i] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->context);
+
+		state->rows[i] =
+			MakeSingleTupleTableSlot(state->rows[0]->tts_tupleDescriptor, &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
+	state->row = state->rows[i];
+}
+
+/* Enters rows that have just been put into the table. */
+static void
+enter_rows(WriteState *state, Relation relation, const WriteIndex *entry, int n,
+		   const Datum *values, const bool *nulls, int row_size)
+{
+	Relation index = index_open(entry->oid, RowExclusiveLock);
+
+	for (int i = 0; i < n; i++)
+	{
+		choose_slot(state, i);
+		state->values = values + i * row_size;
+		state->nulls = nulls + i * row_size;
+		state->econtext->ecxt_scantuple = state->row;
+		if (entry->predicate == NULL || ExecQual(entry->predicate, state->econtext))
+			insert_entry(state, relation, index, entry->info, unique_check(entry->info), false);
+	}
+	end_index_insert(index, entry->info);
+	index_close(index, NoLock);
+}
+
+/*
+ * Up to ROWS_TOGETHER rows with one call of the table.  False, and nothing
+ * done, when one of them would be refused.
+ */
+static bool
+insert_together(WriteState *state, Relation relation, int n, const Datum *values, const bool *nulls,
+				int row_size)
+{
+	bool valid = true;
+
+	for (int i = 0; i < n && valid; i++)
+	{
+		choose_slot(state, i);
+		store_row(state, values + i * row_size, nulls + i * row_size);
+		valid = row_is_valid(state);
+	}
+	if (valid)
+	{
+		table_multi_insert(relation, state->rows, n, GetCurrentCommandId(true), 0, NULL);
+		for (int i = 0; i < state->n_indexes; i++)
+			enter_rows(state, relation, &state->index[i], n, values, nulls, row_size);
+	}
+	choose_slot(state, 0);
+	return valid;
+}
+
 /* ---------- the same by a statement ---------- */
 
 static uint64
@@ -544,10 +621,10 @@ update_by_statement(RowTarget *target, Relation relation, HeapTuple old, const D
 }
 
 static bool
-delete_by_statement(Relation relation, HeapTuple old)
+delete_by_statement(Relation relation, ItemPointer old)
 {
 	Oid type = TIDOID;
-	Datum tid = PointerGetDatum(&old->t_self);
+	Datum tid = PointerGetDatum(old);
 
 	return execute(psprintf("WITH l AS MATERIALIZED (SELECT ctid FROM ticket.%1$s WHERE ctid" EQ
 							"$1 FOR UPDATE SKIP LOCKED)"
@@ -621,6 +698,40 @@ row_insert_new(RowTarget *target, Datum *values, bool *nulls)
 	return write_insert(target, values, nulls, INSERT_NEW);
 }
 
+/*
+ * Inserts n rows, given one behind the other.  Where they can't go directly,
+ * one by one.
+ */
+void
+rows_insert(RowTarget *target, int n, Datum *values, bool *nulls)
+{
+	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
+	int done = 0;
+	Oid user;
+	int sec_context;
+
+	PreventCommandIfReadOnly("INSERT");
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	while (done < n)
+	{
+		WriteState *state = write_state(target, relation);
+		int some = Min(n - done, ROWS_TOGETHER);
+		int first = done * target->row_size;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!state->insert_directly || !insert_together(state, relation, some, values + first + 1,
+														nulls + first + 1, target->row_size))
+			break;
+		done += some;
+	}
+	SetUserIdAndSecContext(user, sec_context);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+	for (; done < n; done++)
+		row_insert(target, values + done * target->row_size, nulls + done * target->row_size);
+}
+
 /* Of these columns one is in the index, or in its predicate. */
 static bool
 index_changed(const IndexInfo *info, const bool *replace)
@@ -692,6 +803,19 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 	return true;
 }
 
+void
+writer_begin(RowWriter *writer, RowTarget *target)
+{
+	writer->target = target;
+	writer->relation = table_open(relation_oid(target->table), RowExclusiveLock);
+}
+
+void
+writer_end(RowWriter *writer)
+{
+	table_close(writer->relation, NoLock);
+}
+
 /*
  * Replaces columns of a row that was read.  False, and nothing done, when the
  * row has been changed since, or, without `wait`, when somebody has it locked.
@@ -699,10 +823,11 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
  * serialization failure (40001), as with UPDATE.
  */
 bool
-row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const bool *replace,
-		   bool wait)
+writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls, const bool *replace,
+			  bool wait)
 {
-	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
+	RowTarget *target = writer->target;
+	Relation relation = writer->relation;
 	WriteState *state;
 	int n_columns = target->row_size - 1;
 	Oid user;
@@ -741,19 +866,31 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 	else
 		done = update_by_statement(target, relation, old, values, nulls, replace, wait);
 	SetUserIdAndSecContext(user, sec_context);
-	table_close(relation, NoLock);
 	CommandCounterIncrement();
 	return done;
 }
 
+bool
+row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const bool *replace,
+		   bool wait)
+{
+	RowWriter writer;
+	bool done;
+
+	writer_begin(&writer, target);
+	done = writer_update(&writer, old, values, nulls, replace, wait);
+	writer_end(&writer);
+	return done;
+}
+
 static bool
-delete_directly(Relation relation, HeapTuple old)
+delete_directly(Relation relation, ItemPointer old)
 {
 	TM_FailureData failure;
 	TM_Result result;
 
 	CheckCmdReplicaIdentity(relation, CMD_DELETE);
-	result = table_tuple_delete(relation, &old->t_self, GetCurrentCommandId(true), InvalidSnapshot,
+	result = table_tuple_delete(relation, old, GetCurrentCommandId(true), InvalidSnapshot,
 								InvalidSnapshot, false, &failure, false);
 	if (result == TM_Invisible)
 		elog(ERROR, "unexpected result of a delete: %d", (int) result);
@@ -765,9 +902,8 @@ delete_directly(Relation relation, HeapTuple old)
  * has it locked, has changed or deleted it.
  */
 bool
-row_delete(RowTarget *target, HeapTuple old)
+writer_delete(RowWriter *writer, ItemPointer old)
 {
-	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
 	Oid user;
 	int sec_context;
 	bool done;
@@ -775,12 +911,11 @@ row_delete(RowTarget *target, HeapTuple old)
 	PreventCommandIfReadOnly("DELETE");
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	if (write_state(target, relation)->delete_directly)
-		done = delete_directly(relation, old);
+	if (write_state(writer->target, writer->relation)->delete_directly)
+		done = delete_directly(writer->relation, old);
 	else
-		done = delete_by_statement(relation, old);
+		done = delete_by_statement(writer->relation, old);
 	SetUserIdAndSecContext(user, sec_context);
-	table_close(relation, NoLock);
 	CommandCounterIncrement();
 	return done;
 }

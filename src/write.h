@@ -33,13 +33,28 @@ typedef struct RowTarget
 	struct WriteState *state; /* made at first use */
 } RowTarget;
 
+/* A table that is kept open while many of its rows are written. */
+typedef struct RowWriter
+{
+	RowTarget *target;
+	Relation relation;
+} RowWriter;
+
 extern void write_init(void);
 extern void row_insert(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_unless(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_new(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls,
 					   const bool *replace, bool wait);
-extern bool row_delete(RowTarget *target, HeapTuple old);
+
+/* Many rows of one table. */
+extern void writer_begin(RowWriter *writer, RowTarget *target);
+extern bool writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls,
+						  const bool *replace, bool wait);
+extern bool writer_delete(RowWriter *writer, ItemPointer old);
+extern void writer_end(RowWriter *writer);
+extern void rows_insert(RowTarget *target, int n, Datum *values, bool *nulls);
+
 extern int64 row_number(TicketRelation sequence);
 
 #endif /* TICKET_WRITE_H */
