@@ -30,7 +30,6 @@
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/json.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
@@ -178,55 +177,27 @@ ticket_event_time(PG_FUNCTION_ARGS)
 
 /* ---------- payloads ---------- */
 
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token, const char *s, int length)
-{
-	JsonbValue value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, s);
-	value.val.string.len = length;
-	(void) pushJsonbValue(state, token, &value);
-}
-
-static void
-push_int64(JsonbParseState **state, JsonbIteratorToken token, int64 n)
-{
-	JsonbValue value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(n);
-	(void) pushJsonbValue(state, token, &value);
-}
-
 void
 event_begin(Event *event, const char *type, int version)
 {
 	event->type = type;
-	event->state = NULL;
-	(void) pushJsonbValue(&event->state, WJB_BEGIN_OBJECT, NULL);
-	event_int64(event, "v", version);
+	payload_begin(&event->payload);
+	payload_int64(&event->payload, "v", version);
 }
 
 void
 event_int64(Event *event, const char *key, int64 value)
 {
-	push_string(&event->state, WJB_KEY, key, strlen(key));
-	push_int64(&event->state, WJB_VALUE, value);
+	payload_int64(&event->payload, key, value);
 }
 
 void
 event_text(Event *event, const char *key, const text *value)
 {
-	push_string(&event->state, WJB_KEY, key, strlen(key));
 	if (value)
-		push_string(&event->state, WJB_VALUE, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		payload_string(&event->payload, key, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	else
-	{
-		JsonbValue null = {.type = jbvNull};
-
-		(void) pushJsonbValue(&event->state, WJB_VALUE, &null);
-	}
+		payload_null(&event->payload, key);
 }
 
 /* As jsonb_build_object writes it: ISO 8601, in the session's time zone. */
@@ -235,52 +206,38 @@ event_time(Event *event, const char *key, TimestampTz value)
 {
 	char *s = JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
 
-	push_string(&event->state, WJB_KEY, key, strlen(key));
-	push_string(&event->state, WJB_VALUE, s, strlen(s));
-}
-
-static void
-begin_array(Event *event, const char *key)
-{
-	push_string(&event->state, WJB_KEY, key, strlen(key));
-	(void) pushJsonbValue(&event->state, WJB_BEGIN_ARRAY, NULL);
-}
-
-static void
-end_array(Event *event)
-{
-	(void) pushJsonbValue(&event->state, WJB_END_ARRAY, NULL);
+	payload_string(&event->payload, key, s, strlen(s));
 }
 
 void
 event_int32_array(Event *event, const char *key, const int32 *values, int n)
 {
-	begin_array(event, key);
+	payload_array(&event->payload, key, n);
 	for (int i = 0; i < n; i++)
-		push_int64(&event->state, WJB_ELEM, values[i]);
-	end_array(event);
+		payload_add_int64(&event->payload, values[i]);
+	payload_array_end(&event->payload);
 }
 
 void
 event_int64_array(Event *event, const char *key, const int64 *values, int n)
 {
-	begin_array(event, key);
+	payload_array(&event->payload, key, n);
 	for (int i = 0; i < n; i++)
-		push_int64(&event->state, WJB_ELEM, values[i]);
-	end_array(event);
+		payload_add_int64(&event->payload, values[i]);
+	payload_array_end(&event->payload);
 }
 
 void
 event_text_array(Event *event, const char *key, const Datum *values, int n)
 {
-	begin_array(event, key);
+	payload_array(&event->payload, key, n);
 	for (int i = 0; i < n; i++)
 	{
 		text *value = DatumGetTextPP(values[i]);
 
-		push_string(&event->state, WJB_ELEM, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		payload_add_string(&event->payload, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	}
-	end_array(event);
+	payload_array_end(&event->payload);
 }
 
 void
@@ -300,16 +257,11 @@ event_end(Event *event)
 {
 	char buffer[TRACE_SIZE];
 	const char *trace = trace_current(buffer);
-	JsonbValue *payload;
 
 	if (trace)
-	{
-		push_string(&event->state, WJB_KEY, "trace_id", strlen("trace_id"));
-		push_string(&event->state, WJB_VALUE, trace, strlen(trace));
-	}
-	payload = pushJsonbValue(&event->state, WJB_END_OBJECT, NULL);
+		payload_string(&event->payload, "trace_id", trace, strlen(trace));
 	metrics_event(event->type);
-	return JsonbPGetDatum(JsonbValueToJsonb(payload));
+	return JsonbPGetDatum(payload_end(&event->payload));
 }
 
 /*
@@ -323,8 +275,7 @@ ticket_event_payload(PG_FUNCTION_ARGS)
 {
 	char buffer[TRACE_SIZE];
 	const char *trace;
-	Event event;
-	Datum more;
+	Payload more;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "type and payload must not be NULL");
@@ -332,12 +283,10 @@ ticket_event_payload(PG_FUNCTION_ARGS)
 	trace = trace_current(buffer);
 	if (trace == NULL)
 		return PG_GETARG_DATUM(1);
-	event.state = NULL;
-	(void) pushJsonbValue(&event.state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&event.state, WJB_KEY, "trace_id", strlen("trace_id"));
-	push_string(&event.state, WJB_VALUE, trace, strlen(trace));
-	more = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&event.state, WJB_END_OBJECT, NULL)));
-	return DirectFunctionCall2(jsonb_concat, PG_GETARG_DATUM(1), more);
+	payload_begin(&more);
+	payload_string(&more, "trace_id", trace, strlen(trace));
+	return DirectFunctionCall2(jsonb_concat, PG_GETARG_DATUM(1),
+							   JsonbPGetDatum(payload_end(&more)));
 }
 
 /* ---------- rows ---------- */

@@ -14,14 +14,14 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
-#include "utils/jsonb.h"
+#include "payload.h"
 #include "utils/uuid.h"
 
 /* An event in the making. */
 typedef struct Event
 {
 	const char *type; /* as reservation.held */
-	JsonbParseState *state;
+	Payload payload;
 } Event;
 
 extern void event_begin(Event *event, const char *type, int version);
