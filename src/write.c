@@ -36,6 +36,7 @@
 #include "executor/executor.h"
 #include "map.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
 #include "pending.h"
 #include "plan.h"
@@ -58,6 +59,14 @@ typedef struct WriteIndex
 	bool wanted; /* the row goes into it */
 } WriteIndex;
 
+typedef struct WriteCheck
+{
+	ExprState *state;
+	uint64 columns; /* that it depends on, as column_bit() */
+} WriteCheck;
+
+#define ALL_COLUMNS PG_UINT64_MAX
+
 typedef struct WriteState
 {
 	struct WriteState *next; /* of all there are */
@@ -73,7 +82,7 @@ typedef struct WriteState
 	int n_indexes;
 	WriteIndex *index; /* the one of row_insert_unless first */
 	int n_checks;
-	ExprState **check;
+	WriteCheck *check;
 	ExprContext *econtext;
 	TupleTableSlot *row; /* one of rows */
 	TupleTableSlot *rows[ROWS_TOGETHER]; /* made when needed */
@@ -197,6 +206,39 @@ read_indexes(WriteState *state, Relation relation, Oid unless)
 	}
 }
 
+/* Of a column, counted from 0; those that have no bit of their own share one. */
+static uint64
+column_bit(int column)
+{
+	return UINT64CONST(1) << Min(column, 63);
+}
+
+/*
+ * The columns that a CHECK depends on: a row fulfils it as long as these stay
+ * as they are.
+ */
+static uint64
+check_columns(const ConstrCheck *check, Node *expression)
+{
+	Bitmapset *attributes = NULL;
+	uint64 columns = 0;
+	int i = -1;
+
+	if (!check->ccvalid || contain_mutable_functions(expression))
+		return ALL_COLUMNS;
+	pull_varattnos(expression, 1, &attributes);
+	while ((i = bms_next_member(attributes, i)) >= 0)
+	{
+		int column = i + FirstLowInvalidHeapAttributeNumber - 1;
+
+		/* The whole row, or what every row version has anew */
+		if (column < 0)
+			return ALL_COLUMNS;
+		columns |= column_bit(column);
+	}
+	return columns;
+}
+
 static void
 read_checks(WriteState *state, Relation relation)
 {
@@ -206,11 +248,16 @@ read_checks(WriteState *state, Relation relation)
 		return;
 	if (constraints->has_generated_stored)
 		state->insert_directly = state->update_directly = false;
-	state->check = palloc0(constraints->num_check * sizeof(ExprState *));
+	state->check = palloc0(constraints->num_check * sizeof(WriteCheck));
 	for (int i = 0; i < constraints->num_check; i++)
 		if (check_enforced(&constraints->check[i]))
-			state->check[state->n_checks++] =
-				ExecInitExpr(expression_planner(stringToNode(constraints->check[i].ccbin)), NULL);
+		{
+			Expr *expression = expression_planner(stringToNode(constraints->check[i].ccbin));
+			WriteCheck *check = &state->check[state->n_checks++];
+
+			check->state = ExecInitExpr(expression, NULL);
+			check->columns = check_columns(&constraints->check[i], (Node *) expression);
+		}
 }
 
 static void
@@ -278,9 +325,12 @@ store_row(WriteState *state, const Datum *values, const bool *nulls)
 	state->nulls = nulls;
 }
 
-/* Whether NOT NULL and every CHECK let the stored row in. */
+/*
+ * Whether NOT NULL and every CHECK let the stored row in, of which these
+ * columns are new.
+ */
 static bool
-row_is_valid(WriteState *state)
+row_is_valid(WriteState *state, uint64 changed)
 {
 	TupleDesc columns = state->row->tts_tupleDescriptor;
 
@@ -289,7 +339,8 @@ row_is_valid(WriteState *state)
 			(TupleDescAttr(columns, i)->attnotnull && state->row->tts_isnull[i]))
 			return false;
 	for (int i = 0; i < state->n_checks; i++)
-		if (!ExecCheck(state->check[i], state->econtext))
+		if ((state->check[i].columns & changed) &&
+			!ExecCheck(state->check[i].state, state->econtext))
 			return false;
 	return true;
 }
@@ -513,7 +564,7 @@ insert_together(WriteState *state, Relation relation, int n, const Datum *values
 	{
 		choose_slot(state, i);
 		store_row(state, values + i * row_size, nulls + i * row_size);
-		valid = row_is_valid(state);
+		valid = row_is_valid(state, ALL_COLUMNS);
 	}
 	if (valid)
 	{
@@ -659,7 +710,7 @@ write_insert(RowTarget *target, Datum *values, bool *nulls, InsertMode mode)
 	state = write_state(target, relation);
 	if (state->insert_directly)
 		store_row(state, values, nulls);
-	if (!state->insert_directly || !row_is_valid(state))
+	if (!state->insert_directly || !row_is_valid(state, ALL_COLUMNS))
 		done = insert_by_statement(target, relation, values, nulls, mode != INSERT_PLAINLY);
 	else
 	{
@@ -846,6 +897,7 @@ writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls, cons
 	{
 		Datum all[MAX_ROW_COLUMNS];
 		bool all_nulls[MAX_ROW_COLUMNS];
+		uint64 changed = 0;
 
 		heap_deform_tuple(old, RelationGetDescr(relation), all, all_nulls);
 		for (int i = 0; i < n_columns; i++)
@@ -853,9 +905,10 @@ writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls, cons
 			{
 				all[i] = values[i];
 				all_nulls[i] = nulls[i];
+				changed |= column_bit(i);
 			}
 		store_row(state, all, all_nulls);
-		done = row_is_valid(state);
+		done = row_is_valid(state, changed);
 		/* As the statement trigger would. */
 		if (done && target->table == REL_SEAT)
 			map_seat_changes(DatumGetInt64(all[COL_SEAT_SECTION_ID - 1]),
