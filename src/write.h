@@ -5,10 +5,14 @@
  * The hot calls write one row whose columns they know.  For a table that is as
  * the extension made it (or has more indexes of the ordinary kind, or other
  * CHECKs) the row goes straight to the table and its indexes; NOT NULL, CHECK
- * and unique constraints hold as ever.  Where somebody has put a trigger, a
+ * and unique constraints hold as ever (a CHECK of which no column changes is
+ * known to).  Where somebody has put a trigger, a
  * column, row security or the like on the table, or where the row would be
  * refused, the same row goes through an SQL statement instead, which does all
  * of that and words the errors.
+ *
+ * Many rows of one table are written with a RowWriter, or with rows_insert(),
+ * which puts them in together.
  *
  * As SQL statements do, each of these runs as the owner, is refused in a READ
  * ONLY transaction (25006) and lets what follows see what it wrote.  Values,
