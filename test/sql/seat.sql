@@ -123,6 +123,17 @@ SET ticket.clock_offset = '4h';
 SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p, '{3}', 'a'), 'TK012', 'until it begins');
 RESET ticket.clock_offset;
 
+-- ---------- what counts ----------
+
+SELECT pg_temp.sale(max_seats => 2) AS p \gset
+SELECT point_charge('seat-buyer', 200) AS balance \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'seat-buyer') \gset
+SELECT is((SELECT status FROM pay_reservation(:r, 'seat-buyer')), 'captured', 'as many as one may have are bought');
+SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p, '{3}', 'seat-buyer'), 'TK008', 'which count');
+SELECT is((SELECT status FROM reservation_cancel(:r, 'seat-buyer', '{2}')), 'paid', 'one is given back');
+SELECT is((SELECT status FROM seat_hold(:p, '{3}', 'seat-buyer')), 'held', 'for which another may be had');
+SELECT pg_temp.refused(format('SELECT ticket.seat_hold(%s, %L, %L)', :p, '{4}', 'seat-buyer'), 'TK008', 'what is left and what is held count together');
+
 -- ---------- changed catalogue ----------
 
 SELECT pg_temp.sale(price => 10) AS p \gset
