@@ -107,6 +107,13 @@ SELECT is((SELECT string_agg(user_id, ' ') FROM reservation r JOIN hold_timer t 
 	'the first two, past one that was given back');
 SELECT is((SELECT format('%s %s', expired_holds, more) FROM tick()), '1 f', 'tick() does the rest');
 SELECT is((SELECT format('%s %s', expired_holds, more) FROM tick()), '0 f', 'which was all');
+-- Those of holds that were given back count, too: a round stays short.
+INSERT INTO hold_timer SELECT clock() - interval '1 min', max(reservation_id) FROM reservation, generate_series(1, 1500)
+WHERE ended_at IS NOT NULL GROUP BY generate_series;
+SELECT is((SELECT format('%s %s', expired_holds, more) FROM tick()), '0 t', 'a round does not do all of many timers');
+SELECT is((SELECT count(*) FROM hold_timer), 500::bigint, 'but 1,000');
+SELECT is((SELECT format('%s %s', expired_holds, more) FROM tick()), '0 f', 'and the next one the rest');
+SELECT is((SELECT count(*) FROM hold_timer), 0::bigint, 'of which there is none');
 RESET ticket.clock_offset;
 
 -- ---------- what others have put on the tables ----------
