@@ -669,6 +669,6 @@ ticket_metrics(PG_FUNCTION_ARGS)
 	print_memory(&out);
 	print_tables(&out);
 	metrics_sale(&out);
-	appendStringInfoString(&out, "# EOF\n");
+	appendStringInfoString(&out, "# EOF");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }

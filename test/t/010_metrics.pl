@@ -25,7 +25,7 @@ sub samples
 	my (%sample, %seen, $family, $type, $unit, @wrong);
 	my $label = qr/[a-z_][a-z0-9_]*="(?:[^"\\\n]|\\["\\n])*"/;
 
-	push @wrong, 'no # EOF at the end' unless $text =~ s/# EOF\n\z//;
+	push @wrong, 'no # EOF at the end' unless $text =~ s/# EOF\n?\z//;
 	push @wrong, 'no end of line' unless $text =~ /\n\z/;
 	for my $line (split /\n/, $text)
 	{
