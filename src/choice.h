@@ -27,7 +27,7 @@ typedef struct Place
 	int32_t seat_id;
 	int32_t row_no;
 	int32_t seat_no;
-	int16_t section; /* number of its section, from 0 */
+	int32_t section; /* number of its section, from 0 */
 	bool free;
 	bool next; /* its neighbour on the right is the next one */
 } Place;
@@ -44,7 +44,7 @@ typedef struct Row
 {
 	int first; /* index of its first place */
 	int n_places;
-	int16_t section;
+	int32_t section;
 	int32_t row_no;
 	int32_t depth; /* rows in front of it */
 	int32_t twice_middle; /* first seat_no and last one */

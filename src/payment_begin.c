@@ -181,8 +181,10 @@ begin_or_find(const BeginRequest *request)
 		reservation_missing(request->reservation_id, request->user);
 	now = clock_now();
 	check_hold(request, now);
+	/* What was begun before a block may be asked about, as what was paid. */
 	if (!result_isnull(0, 4))
 		return result_int64(0, 4);
+	people_check(request->user);
 	payment_id = begin_write(request, now);
 	/* The same key may have begun or paid something else meanwhile. */
 	return payment_id != 0 ? payment_id : payment_of_key(request);
@@ -217,7 +219,6 @@ ticket_payment_begin(PG_FUNCTION_ARGS)
 	Datum answer;
 
 	request.user = arg_user(fcinfo, 1);
-	people_check(request.user);
 	request.provider = arg_provider(fcinfo, 2);
 	if (PG_ARGISNULL(3))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "substitute must not be NULL");

@@ -260,9 +260,13 @@ SELECT ticket.user_unblock('people-p') AS done, ticket.point_charge('people-p', 
 SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{2}', 'people-p') \gset
 SELECT reservation_id AS r2 FROM ticket.seat_hold(:p, '{3}', 'people-p') \gset
 SELECT pay::text AS pay FROM ticket.pay_reservation(:r, 'people-p', 'key') AS pay \gset
+SELECT reservation_id AS r3 FROM ticket.seat_hold(:p, '{4}', 'people-p') \gset
+SELECT payment_id AS begun FROM ticket.payment_begin(:r3, 'people-p', 'card') \gset
 SELECT ticket.user_block('people-p', 'resale') AS blocked \gset
 SELECT is((SELECT pay::text FROM ticket.pay_reservation(:r, 'people-p') AS pay), :'pay', 'who paid before he was blocked gets his payment');
 SELECT is((SELECT pay::text FROM ticket.pay_reservation(:r, 'people-p', 'key') AS pay), :'pay', 'with the key, too');
+SELECT is((SELECT payment_id FROM ticket.payment_begin(:r3, 'people-p', 'card')), :begun::bigint, 'as who has begun to pay gets that');
+SELECT pg_temp.refused(format('SELECT ticket.payment_begin(%s, $$people-p$$, $$card$$)', :r2), 'TK018', 'and begins no other');
 SELECT pg_temp.refused(format('SELECT ticket.pay_reservation(%s, $$people-p$$)', :r2), 'TK018', 'and pays no more');
 SELECT is((SELECT status FROM ticket.reservation WHERE reservation_id = :r2), 'held', 'what he holds he holds');
 SELECT is((SELECT status FROM ticket.reservation_cancel(:r, 'people-p')), 'cancelled', 'what he has he may give back');
