@@ -147,13 +147,13 @@ ROLLBACK;
 
 BEGIN;
 -- Timers of nothing; every one twice; a reservation that is gone; seats that two
--- claim, that none has, that were named twice, that are not there.
+-- claim, that another has bought, that none has, that were named twice, that are not there.
 INSERT INTO hold_timer SELECT now(), n FROM unnest('{-9223372036854775808,-9223372036854775807,9223372036854775807}'::bigint[]) AS n;
 INSERT INTO hold_timer SELECT t.* FROM hold_timer t JOIN reservation r USING (reservation_id) WHERE r.status = 'held';
 UPDATE seat SET status = 'free', reservation_id = NULL, held_until = NULL WHERE performance_id = :far AND seat_id = 10;
 SET LOCAL session_replication_role = replica;
 DELETE FROM reservation WHERE user_id = 'sweep-4' AND status = 'held';
-UPDATE reservation SET seat_ids = '{400,1}', prices = '{1,1}' WHERE user_id = 'sweep-1' AND seat_ids = '{400}';
+UPDATE reservation SET seat_ids = '{400,1,4}', prices = '{1,1,1}' WHERE user_id = 'sweep-1' AND seat_ids = '{400}';
 UPDATE reservation SET seat_ids = '{3,3,99999}', prices = '{1,1,1}' WHERE user_id = 'sweep-7' AND status = 'held';
 SET LOCAL session_replication_role = origin;
 SELECT pg_temp.clear() AS n \gset
