@@ -236,7 +236,8 @@ check_columns(const ConstrCheck *check, Node *expression)
 			return ALL_COLUMNS;
 		columns |= column_bit(column);
 	}
-	return columns;
+	/* Of no column: what never lets a row in, as long as there is none. */
+	return columns ? columns : ALL_COLUMNS;
 }
 
 static void

@@ -223,6 +223,10 @@ ALTER TABLE outbox ADD CONSTRAINT outbox_small CHECK (aggregatetype <> 'reservat
 SELECT pg_temp.refused('SELECT pg_temp.swept(''1h'')', '23514', 'a CHECK that refuses one event undoes all');
 RESET ticket.clock_offset;
 ALTER TABLE outbox DROP CONSTRAINT outbox_small;
+ALTER TABLE outbox ADD CONSTRAINT outbox_closed CHECK (false);
+SELECT pg_temp.refused('SELECT pg_temp.swept(''1h'')', '23514', 'so does one that lets nothing in');
+RESET ticket.clock_offset;
+ALTER TABLE outbox DROP CONSTRAINT outbox_closed;
 CREATE UNIQUE INDEX one_event ON outbox (type);
 SELECT pg_temp.refused('SELECT pg_temp.swept(''1h'')', '23505', 'so does a unique index');
 RESET ticket.clock_offset;
