@@ -8,6 +8,10 @@
  * row.  It does what a FunctionScan would: the function is called when its row
  * is first wanted, and again only when an argument has changed since.
  *
+ * Where the query is nothing but that, the server would describe the columns
+ * twice, for the scan and for the result, each time.  Then they are taken out of
+ * the plan, and the node describes them by what it knows from the time before.
+ *
  * A FunctionScan stays for what is rare: sets, RECORD, functions in SQL, ROWS
  * FROM, WITH ORDINALITY, subqueries as arguments, and whole rows, which queries
  * that lock or change rows read, too, to evaluate themselves again for a row that
@@ -29,9 +33,11 @@
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
+#include "optimizer/planner.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 #include "pgstat.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
@@ -48,6 +54,8 @@ typedef struct AnswerScan
 	SetExprState *call;
 	MemoryContext memory; /* that the row is in; NULL: not called yet */
 	bool called; /* with the arguments as they are */
+	List *columns; /* of the function's row, by number, that ours has */
+	TupleTableSlot *row;
 	enum
 	{
 		BEFORE_ROW,
@@ -57,11 +65,70 @@ typedef struct AnswerScan
 	AnswerSlot answer;
 } AnswerScan;
 
+/* As ExecTypeFromTL() would. */
+static bool
+describes(TupleDesc columns, List *targetlist)
+{
+	ListCell *lc;
+	int i = 0;
+
+	if (columns->natts != list_length(targetlist))
+		return false;
+	foreach(lc, targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		Var *var = castNode(Var, entry->expr);
+		Form_pg_attribute column = TupleDescAttr(columns, i++);
+
+		if (column->atttypid != var->vartype || column->atttypmod != var->vartypmod ||
+			column->attcollation != var->varcollid ||
+			strcmp(NameStr(column->attname), entry->resname) != 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * In the current memory context.  A session that asks the same few questions all
+ * the time has its answers described once; the oldest description makes room.
+ */
+static TupleDesc
+describe(List *targetlist)
+{
+	static TupleDesc known[8];
+	static int next = 0;
+	MemoryContext caller;
+	TupleDesc columns;
+
+	for (int i = 0; i < (int) lengthof(known) && known[i]; i++)
+		if (describes(known[i], targetlist))
+			return CreateTupleDescCopy(known[i]);
+
+	columns = ExecTypeFromTL(targetlist);
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	if (known[next])
+		FreeTupleDesc(known[next]);
+	known[next] = NULL;
+	known[next] = CreateTupleDescCopy(columns);
+	next = (next + 1) % (int) lengthof(known);
+	MemoryContextSwitchTo(caller);
+	return columns;
+}
+
 static void
 scan_begin(CustomScanState *node, EState *estate, int eflags)
 {
 	AnswerScan *scan = (AnswerScan *) node;
 	CustomScan *plan = castNode(CustomScan, node->ss.ps.plan);
+
+	scan->columns = linitial(plan->custom_private);
+	scan->row = node->ss.ss_ScanTupleSlot;
+	if (list_length(plan->custom_private) > 1)
+	{
+		node->ss.ps.ps_ResultTupleDesc = describe(lsecond(plan->custom_private));
+		ExecInitResultSlot(&node->ss.ps, &TTSOpsVirtual);
+		scan->row = node->ss.ps.ps_ResultTupleSlot;
+	}
 
 	/* Looks for the right to execute it, too. */
 	scan->call = ExecInitTableFunctionResult(linitial(plan->custom_exprs),
@@ -87,20 +154,21 @@ empty_memory(AnswerScan *scan)
 static void
 read_composite(AnswerScan *scan, Datum row)
 {
-	CustomScan *plan = castNode(CustomScan, scan->custom.ss.ps.plan);
+	TupleDesc wanted = scan->row->tts_tupleDescriptor;
 	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
 	TupleDesc type =
 		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
 	bool match = type->natts <= MAX_ANSWER_COLUMNS;
 	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, plan->custom_scan_tlist)
+	foreach(lc, scan->columns)
 	{
-		Var *column = castNode(Var, lfirst_node(TargetEntry, lc)->expr);
+		int column = lfirst_int(lc);
 
-		match = match && column->varattno <= type->natts &&
-				TupleDescAttr(type, column->varattno - 1)->atttypid == column->vartype;
+		match = match && column <= type->natts &&
+				TupleDescAttr(type, column - 1)->atttypid == TupleDescAttr(wanted, n++)->atttypid;
 	}
 	if (!match)
 		ereport(ERROR,
@@ -151,8 +219,7 @@ call_function(AnswerScan *scan)
 static TupleTableSlot *
 next_row(AnswerScan *scan)
 {
-	CustomScan *plan = castNode(CustomScan, scan->custom.ss.ps.plan);
-	TupleTableSlot *slot = ExecClearTuple(scan->custom.ss.ss_ScanTupleSlot);
+	TupleTableSlot *slot = ExecClearTuple(scan->row);
 	bool forward = ScanDirectionIsForward(scan->custom.ss.ps.state->es_direction);
 	ListCell *lc;
 	int n = 0;
@@ -165,12 +232,10 @@ next_row(AnswerScan *scan)
 		return slot;
 	if (!scan->called)
 		call_function(scan);
-	foreach(lc, plan->custom_scan_tlist)
+	foreach(lc, scan->columns)
 	{
-		Var *column = castNode(Var, lfirst_node(TargetEntry, lc)->expr);
-
-		slot->tts_values[n] = scan->answer.values[column->varattno - 1];
-		slot->tts_isnull[n++] = scan->answer.nulls[column->varattno - 1];
+		slot->tts_values[n] = scan->answer.values[lfirst_int(lc) - 1];
+		slot->tts_isnull[n++] = scan->answer.nulls[lfirst_int(lc) - 1];
 	}
 	return ExecStoreVirtualTuple(slot);
 }
@@ -214,12 +279,27 @@ scan_end(CustomScanState *node)
 {
 }
 
+/* The server looks for them in the plan. */
+static void
+explain_output(List *targetlist, ExplainState *es)
+{
+	List *names = NIL;
+	ListCell *lc;
+
+	foreach(lc, targetlist)
+		names = lappend(names, unconstify(char *,
+										  quote_identifier(lfirst_node(TargetEntry, lc)->resname)));
+	ExplainPropertyList("Output", names, es);
+}
+
 static void
 scan_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	CustomScan *plan = castNode(CustomScan, node->ss.ps.plan);
 	List *context = set_deparse_context_plan(es->deparse_cxt, &plan->scan.plan, ancestors);
 
+	if (es->verbose && list_length(plan->custom_private) > 1)
+		explain_output(lsecond(plan->custom_private), es);
 	ExplainPropertyText("Function Call",
 						deparse_expression(linitial(plan->custom_exprs), context,
 										   es->verbose || list_length(es->rtable) > 1, false),
@@ -249,6 +329,7 @@ scan_create(CustomScan *plan)
 static const CustomScanMethods scan_methods = {node_name, scan_create};
 
 static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
+static planner_hook_type prev_planner = NULL;
 
 /* The columns that the query reads, by number; 0 is the whole row. */
 static void
@@ -277,17 +358,21 @@ scan_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 	RangeTblEntry *rte = planner_rt_fetch(rel->relid, root);
 	CustomScan *plan = makeNode(CustomScan);
 	Var *column[MAX_ANSWER_COLUMNS + 1];
+	List *numbers = NIL;
 
 	columns_read(rel, column);
 	for (int i = 1; i <= MAX_ANSWER_COLUMNS; i++)
 	{
 		int n = list_length(plan->custom_scan_tlist) + 1;
 
-		if (column[i])
-			plan->custom_scan_tlist =
-				lappend(plan->custom_scan_tlist,
-						makeTargetEntry((Expr *) copyObject(column[i]), n, NULL, false));
+		if (column[i] == NULL)
+			continue;
+		plan->custom_scan_tlist =
+			lappend(plan->custom_scan_tlist,
+					makeTargetEntry((Expr *) copyObject(column[i]), n, NULL, false));
+		numbers = lappend_int(numbers, i);
 	}
+	plan->custom_private = list_make1(numbers);
 	plan->scan.plan.targetlist = tlist;
 	plan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	plan->flags = path->flags;
@@ -354,10 +439,63 @@ answer_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rt
 	rel->pathlist = list_make1(path);
 }
 
+/* Whether the scan is the whole plan, and hands on columns as they are. */
+static bool
+is_alone(PlannedStmt *stmt)
+{
+	CustomScan *plan = (CustomScan *) stmt->planTree;
+	ListCell *lc;
+
+	if (stmt->commandType != CMD_SELECT || !IsA(plan, CustomScan) ||
+		plan->methods != &scan_methods || plan->scan.plan.qual || plan->scan.plan.initPlan ||
+		plan->scan.plan.targetlist == NIL)
+		return false;
+	foreach(lc, plan->scan.plan.targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (!IsA(entry->expr, Var) || entry->resjunk || entry->resname == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Takes the columns out of the plan and gives them to the node. */
+static void
+take_columns(CustomScan *plan)
+{
+	List *read = linitial(plan->custom_private);
+	List *numbers = NIL;
+	ListCell *lc;
+
+	foreach(lc, plan->scan.plan.targetlist)
+	{
+		Var *var = castNode(Var, lfirst_node(TargetEntry, lc)->expr);
+
+		numbers = lappend_int(numbers, list_nth_int(read, var->varattno - 1));
+	}
+	plan->custom_private = list_make2(numbers, plan->scan.plan.targetlist);
+	plan->scan.plan.targetlist = NIL;
+	plan->custom_scan_tlist = NIL;
+}
+
+static PlannedStmt *
+answer_planner(Query *query, const char *text, int cursor_options, ParamListInfo params)
+{
+	PlannedStmt *stmt = prev_planner ? prev_planner(query, text, cursor_options, params) :
+									   standard_planner(query, text, cursor_options, params);
+
+	if (is_alone(stmt))
+		take_columns((CustomScan *) stmt->planTree);
+	return stmt;
+}
+
 void
 answer_scan_init(void)
 {
 	RegisterCustomScanMethods(&scan_methods);
+	prev_planner = planner_hook;
+	planner_hook = answer_planner;
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = answer_pathlist;
 }

@@ -195,6 +195,40 @@ SELECT is(pg_stat_get_xact_function_calls('ticket_status(uuid)'::regprocedure), 
 COMMIT;
 RESET track_functions;
 
+-- ---------- the columns of a result ----------
+
+-- A result that is the function's row or part of it: more of them than a session
+-- keeps the descriptions of, each several times, one open all the while.
+SELECT status, "position" AS "Place", status AS again FROM ticket_status(:'t2');
+SELECT d FROM ticket_status(:'t2') AS t (a, b, c, d, e, f) WHERE false;
+BEGIN;
+DECLARE there CURSOR FOR SELECT status AS open, "position" FROM ticket_status(:'t2');
+CREATE FUNCTION pg_temp.made(n int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE format('CREATE TABLE pg_temp.as_%1$s AS SELECT %2$s AS "c %1$s", token AS x FROM ticket_status(%3$L)', n,
+		(ARRAY['status', '"position"', 'expires_at'])[n % 3 + 1], (SELECT token FROM scan_token WHERE scan_token.n = 2));
+	SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attcollation <> 0 THEN ' collated' ELSE '' END, ', ' ORDER BY attnum) INTO result
+	FROM pg_attribute WHERE attrelid = format('pg_temp.as_%s', n)::regclass AND attnum > 0;
+	EXECUTE format('DROP TABLE pg_temp.as_%s', n);
+	RETURN result;
+END $$;
+SELECT is(pg_temp.made(n), format('c %s %s, x uuid', n,
+	(ARRAY['text collated', 'bigint', 'timestamp with time zone'])[n % 3 + 1]), 'columns ' || n || ', round ' || round)
+FROM generate_series(1, 2) AS round, generate_series(1, 10) AS n ORDER BY round, n;
+FETCH ALL FROM there;
+COMMIT;
+EXECUTE kept (:'t2');
+EXPLAIN (COSTS off, VERBOSE) SELECT status, "position" AS "Place" FROM ticket_status('80000000-0000-0000-0000-000000000000');
+SELECT is(pg_temp.rows('SELECT s.* FROM ticket_status((SELECT token FROM scan_token WHERE n = 3)) AS s'),
+	pg_temp.rows('SELECT s.* FROM server_status((SELECT token FROM scan_token WHERE n = 3)) AS s'), 'an argument from a subquery');
+CREATE FUNCTION pg_temp.table_of(token uuid) RETURNS TABLE (p bigint, s text) LANGUAGE sql AS
+	'SELECT "position", status FROM ticket.ticket_status(token)';
+CREATE FUNCTION pg_temp.row_of(token uuid) RETURNS ticket_state LANGUAGE sql AS 'SELECT * FROM ticket.ticket_status(token)';
+SELECT is((SELECT format('%s %s', p, s) FROM pg_temp.table_of(:'t2')), '2 waiting', 'in a function that returns a table');
+SELECT is((pg_temp.row_of(:'t2'))."position", 2::bigint, 'in one that returns the row');
+
 -- ---------- errors and rights ----------
 
 SELECT pg_temp.refused('SELECT * FROM ticket.ticket_status(NULL)', '22023', 'NULL');
