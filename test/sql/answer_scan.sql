@@ -201,20 +201,21 @@ RESET track_functions;
 -- keeps the descriptions of, each several times, one open all the while.
 SELECT status, "position" AS "Place", status AS again FROM ticket_status(:'t2');
 SELECT d FROM ticket_status(:'t2') AS t (a, b, c, d, e, f) WHERE false;
+SELECT status AS open, "position" FROM ticket_status(:'t2');
 BEGIN;
 DECLARE there CURSOR FOR SELECT status AS open, "position" FROM ticket_status(:'t2');
 CREATE FUNCTION pg_temp.made(n int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
 BEGIN
-	EXECUTE format('CREATE TABLE pg_temp.as_%1$s AS SELECT %2$s AS "c %1$s", token AS x FROM ticket_status(%3$L)', n,
-		(ARRAY['status', '"position"', 'expires_at'])[n % 3 + 1], (SELECT token FROM scan_token WHERE scan_token.n = 2));
+	EXECUTE format('CREATE TABLE pg_temp.as_%1$s AS SELECT %2$s AS "c %4$s", token AS x FROM ticket_status(%3$L)', n,
+		(ARRAY['status', '"position"', 'expires_at'])[n % 3 + 1], (SELECT token FROM scan_token WHERE scan_token.n = 2), n / 2);
 	SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attcollation <> 0 THEN ' collated' ELSE '' END, ', ' ORDER BY attnum) INTO result
 	FROM pg_attribute WHERE attrelid = format('pg_temp.as_%s', n)::regclass AND attnum > 0;
 	EXECUTE format('DROP TABLE pg_temp.as_%s', n);
 	RETURN result;
 END $$;
-SELECT is(pg_temp.made(n), format('c %s %s, x uuid', n,
+SELECT is(pg_temp.made(n), format('c %s %s, x uuid', n / 2,
 	(ARRAY['text collated', 'bigint', 'timestamp with time zone'])[n % 3 + 1]), 'columns ' || n || ', round ' || round)
 FROM generate_series(1, 2) AS round, generate_series(1, 10) AS n ORDER BY round, n;
 FETCH ALL FROM there;
@@ -223,6 +224,15 @@ EXECUTE kept (:'t2');
 EXPLAIN (COSTS off, VERBOSE) SELECT status, "position" AS "Place" FROM ticket_status('80000000-0000-0000-0000-000000000000');
 SELECT is(pg_temp.rows('SELECT s.* FROM ticket_status((SELECT token FROM scan_token WHERE n = 3)) AS s'),
 	pg_temp.rows('SELECT s.* FROM server_status((SELECT token FROM scan_token WHERE n = 3)) AS s'), 'an argument from a subquery');
+CREATE TYPE public.scan_c AS (token uuid, status text COLLATE "C", "position" bigint, estimated_wait interval, poll_after interval,
+	expires_at timestamptz);
+CREATE FUNCTION ticket.scan_c(token uuid) RETURNS scan_c LANGUAGE c AS '$libdir/ticket', 'ticket_status';
+CREATE TABLE pg_temp.collated AS SELECT status AS c FROM ticket_status(:'t1');
+CREATE TABLE pg_temp.collated_c AS SELECT status AS c FROM scan_c(:'t1');
+SELECT is((SELECT string_agg(c.collname, ' ' ORDER BY a.attrelid::regclass::text) FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation
+	WHERE a.attrelid IN ('collated'::regclass, 'collated_c'::regclass) AND a.attname = 'c'), 'default C', 'of the same name and type, and another collation');
+DROP FUNCTION ticket.scan_c(uuid);
+DROP TYPE public.scan_c;
 CREATE FUNCTION pg_temp.table_of(token uuid) RETURNS TABLE (p bigint, s text) LANGUAGE sql AS
 	'SELECT "position", status FROM ticket.ticket_status(token)';
 CREATE FUNCTION pg_temp.row_of(token uuid) RETURNS ticket_state LANGUAGE sql AS 'SELECT * FROM ticket.ticket_status(token)';
