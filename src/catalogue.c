@@ -8,6 +8,8 @@
  * It is that of an index, which stands for all of the tables: with those of the
  * tables every backend would also plan again each statement about seats, and
  * read again what write.c knows of them, for each new date that a seller enters.
+ * Those of the tables count, too: without triggers, TRUNCATE and ALTER TABLE
+ * send no others.
  * It is filled from the latest committed rows, never from a transaction's old
  * snapshot, so what a backend has is never older than the last message.
  */
@@ -56,10 +58,18 @@ static bool valid = false;
 #define REL_STANDS_FOR_ALL REL_PERFORMANCE_PKEY
 static Oid stands_for_all = InvalidOid;
 
+/* What it was filled from. */
+static const TicketRelation sources[] = {REL_PERFORMANCE, REL_SECTION, REL_SEAT};
+static Oid source_oid[lengthof(sources)];
+
 static void
 catalogue_forget(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == stands_for_all)
+	bool ours = relid == InvalidOid || relid == stands_for_all;
+
+	for (int i = 0; i < (int) lengthof(sources) && !ours; i++)
+		ours = relid == source_oid[i];
+	if (ours)
 		valid = false;
 }
 
@@ -100,6 +110,8 @@ ensure_caches(void)
 	halls = make_cache("ticket halls", sizeof(CachedHall));
 	hall_context = AllocSetContextCreate(TopMemoryContext, "ticket halls", ALLOCSET_SMALL_SIZES);
 	stands_for_all = relation_oid(REL_STANDS_FOR_ALL);
+	for (int i = 0; i < (int) lengthof(sources); i++)
+		source_oid[i] = relation_oid(sources[i]);
 	valid = true;
 }
 
@@ -435,13 +447,13 @@ Datum
 ticket_catalogue_follow(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	Oid table;
+	bool ours = false;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "catalogue_follow() was not called by trigger manager");
-	table = RelationGetRelid(trigger->tg_relation);
-	if (table == relation_oid(REL_PERFORMANCE) || table == relation_oid(REL_SECTION) ||
-		table == relation_oid(REL_SEAT))
+	for (int i = 0; i < (int) lengthof(sources) && !ours; i++)
+		ours = RelationGetRelid(trigger->tg_relation) == relation_oid(sources[i]);
+	if (ours)
 		CacheInvalidateRelcacheByRelid(relation_oid(REL_STANDS_FOR_ALL));
 	else
 		CacheInvalidateRelcache(trigger->tg_relation);
