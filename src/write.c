@@ -3,10 +3,6 @@
  *		Rows of our tables written without the planner and the executor.  See
  *		write.h.
  *
- * What is known of a table (its indexes, its constraints made ready to run,
- * whether anything stands in the way) is kept until the catalogue says that
- * the table has changed.
- *
  * Inserting unless a unique index has the key follows the protocol of INSERT
  * ... ON CONFLICT DO NOTHING (src/backend/executor/README in PostgreSQL's
  * source, "speculative insertion"): look, and wait for whoever is inserting
@@ -24,290 +20,17 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_am_d.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "commands/sequence.h"
-#include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "map.h"
 #include "miscadmin.h"
-#include "nodes/bitmapset.h"
-#include "optimizer/optimizer.h"
-#include "pending.h"
-#include "plan.h"
 #include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-/* Rows that are put into a table at once: a few pages full. */
-#define ROWS_TOGETHER 64
-
-typedef struct WriteIndex
-{
-	Oid oid;
-	IndexInfo *info;
-	ExprState *predicate; /* or NULL */
-	bool wanted; /* the row goes into it */
-} WriteIndex;
-
-typedef struct WriteCheck
-{
-	ExprState *state;
-	uint64 columns; /* that it depends on, as column_bit() */
-} WriteCheck;
-
-#define ALL_COLUMNS PG_UINT64_MAX
-
-typedef struct WriteState
-{
-	struct WriteState *next; /* of all there are */
-	MemoryContext context; /* of what is below */
-	bool valid; /* read to its end, and nothing has changed since it began */
-	bool changed; /* since it began */
-	Oid table;
-	bool insert_directly;
-	bool update_directly;
-	bool delete_directly;
-	AttrNumber final_column; /* not NULL: the row is final; 0: no such column */
-	Bitmapset *guarded; /* columns of foreign keys and of UPDATE OF triggers of ours */
-	int n_indexes;
-	WriteIndex *index; /* the one of row_insert_unless first */
-	int n_checks;
-	WriteCheck *check;
-	ExprContext *econtext;
-	TupleTableSlot *row; /* one of rows */
-	TupleTableSlot *rows[ROWS_TOGETHER]; /* made when needed */
-	const Datum *values; /* of the row, where the caller has them */
-	const bool *nulls;
-} WriteState;
-
-static WriteState *states = NULL;
-
-static void
-write_forget(Datum arg, Oid relid)
-{
-	for (WriteState *state = states; state; state = state->next)
-		if (relid == InvalidOid || relid == state->table)
-		{
-			state->valid = false;
-			state->changed = true;
-		}
-}
-
-void
-write_init(void)
-{
-	CacheRegisterRelcacheCallback(write_forget, (Datum) 0);
-}
-
-/* ---------- what is known of a table ---------- */
-
-/*
- * Our own statement triggers know of what we write by other ways,
- * final_state only looks at rows that have ended, who writes a hold here sets
- * its timer himself, and an UPDATE OF only looks at updates of its columns.
- * Any other trigger is for the executor to run.
- */
-static void
-read_triggers(WriteState *state, Relation relation)
-{
-	/* Looking up their functions may make the relation's own anew. */
-	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
-	Oid schema = get_namespace_oid("ticket", false);
-
-	for (int i = 0; triggers && i < triggers->numtriggers; i++)
-	{
-		Trigger *trigger = &triggers->triggers[i];
-		bool ours = get_func_namespace(trigger->tgfoid) == schema;
-
-		if (ours && !TRIGGER_FOR_ROW(trigger->tgtype))
-			continue;
-		if (ours && strcmp(get_func_name(trigger->tgfoid), "final_state") == 0)
-		{
-			state->final_column = get_attnum(state->table, "ended_at");
-			continue;
-		}
-		if (ours && strcmp(get_func_name(trigger->tgfoid), "hold_timer_set") == 0)
-			continue;
-		if (ours && !TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgnattr > 0)
-		{
-			for (int j = 0; j < trigger->tgnattr; j++)
-				state->guarded = bms_add_member(state->guarded, trigger->tgattr[j]);
-			continue;
-		}
-		if (TRIGGER_FOR_INSERT(trigger->tgtype))
-			state->insert_directly = false;
-		if (TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK)
-			state->update_directly = false;
-		if (TRIGGER_FOR_DELETE(trigger->tgtype))
-			state->delete_directly = false;
-	}
-}
-
-static void
-read_foreign_keys(WriteState *state, Relation relation)
-{
-	ListCell *cell;
-
-	foreach(cell, RelationGetFKeyList(relation))
-	{
-		ForeignKeyCacheInfo *key = lfirst_node(ForeignKeyCacheInfo, cell);
-
-		for (int i = 0; i < key->nkeys; i++)
-			state->guarded = bms_add_member(state->guarded, key->conkey[i]);
-	}
-}
-
-static bool
-plain_index(const IndexInfo *info, Relation index)
-{
-	return (index->rd_rel->relam == BTREE_AM_OID || index->rd_rel->relam == BRIN_AM_OID) &&
-		   info->ii_Expressions == NIL && info->ii_ExclusionOps == NULL &&
-		   index->rd_index->indimmediate && info->ii_ReadyForInserts;
-}
-
-static void
-read_indexes(WriteState *state, Relation relation, Oid unless)
-{
-	List *indexes = RelationGetIndexList(relation);
-	ListCell *cell;
-
-	state->index = palloc0(list_length(indexes) * sizeof(WriteIndex));
-	foreach(cell, indexes)
-	{
-		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
-		WriteIndex *entry = &state->index[state->n_indexes++];
-
-		entry->oid = RelationGetRelid(index);
-		entry->info = BuildIndexInfo(index);
-		if (!plain_index(entry->info, index))
-			state->insert_directly = state->update_directly = false;
-		else if (entry->info->ii_Predicate)
-			entry->predicate = ExecInitQual(entry->info->ii_Predicate, NULL);
-		if (entry->oid == unless)
-		{
-			WriteIndex first = *entry;
-
-			BuildSpeculativeIndexInfo(index, first.info);
-			*entry = state->index[0];
-			state->index[0] = first;
-		}
-		index_close(index, NoLock);
-	}
-}
-
-/* Of a column, counted from 0; those that have no bit of their own share one. */
-static uint64
-column_bit(int column)
-{
-	return UINT64CONST(1) << Min(column, 63);
-}
-
-/*
- * The columns that a CHECK depends on: a row fulfils it as long as these stay
- * as they are.
- */
-static uint64
-check_columns(const ConstrCheck *check, Node *expression)
-{
-	Bitmapset *attributes = NULL;
-	uint64 columns = 0;
-	int i = -1;
-
-	if (!check->ccvalid || contain_mutable_functions(expression))
-		return ALL_COLUMNS;
-	pull_varattnos(expression, 1, &attributes);
-	while ((i = bms_next_member(attributes, i)) >= 0)
-	{
-		int column = i + FirstLowInvalidHeapAttributeNumber - 1;
-
-		/* The whole row, or what every row version has anew */
-		if (column < 0)
-			return ALL_COLUMNS;
-		columns |= column_bit(column);
-	}
-	/* Of no column: what never lets a row in, as long as there is none. */
-	return columns ? columns : ALL_COLUMNS;
-}
-
-static void
-read_checks(WriteState *state, Relation relation)
-{
-	TupleConstr *constraints = RelationGetDescr(relation)->constr;
-
-	if (constraints == NULL)
-		return;
-	if (constraints->has_generated_stored)
-		state->insert_directly = state->update_directly = false;
-	state->check = palloc0(constraints->num_check * sizeof(WriteCheck));
-	for (int i = 0; i < constraints->num_check; i++)
-		if (check_enforced(&constraints->check[i]))
-		{
-			Expr *expression = expression_planner(stringToNode(constraints->check[i].ccbin));
-			WriteCheck *check = &state->check[state->n_checks++];
-
-			check->state = ExecInitExpr(expression, NULL);
-			check->columns = check_columns(&constraints->check[i], (Node *) expression);
-		}
-}
-
-static void
-read_table(RowTarget *target, WriteState *state, Relation relation)
-{
-	TupleDesc columns = RelationGetDescr(relation);
-	MemoryContext old;
-
-	/* An error on the way, such as a wait for a lock cancelled, leaves it invalid. */
-	state->valid = state->changed = false;
-	if (state->context)
-		MemoryContextDelete(state->context);
-	state->context = NULL;
-	state->context = AllocSetContextCreate(TopMemoryContext, "ticket table", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(state->context);
-	state->table = RelationGetRelid(relation);
-	state->insert_directly = state->update_directly = state->delete_directly =
-		relation->rd_rel->relkind == RELKIND_RELATION && columns->natts == target->row_size - 1 &&
-		!relation->rd_rel->relhasrules && !relation->rd_rel->relforcerowsecurity &&
-		!relation->rd_rel->relispartition;
-	state->final_column = 0;
-	state->guarded = NULL;
-	state->n_indexes = state->n_checks = 0;
-	read_triggers(state, relation);
-	read_foreign_keys(state, relation);
-	read_indexes(state, relation, target->conflict ? relation_oid(target->unless) : InvalidOid);
-	read_checks(state, relation);
-	state->econtext = CreateStandaloneExprContext();
-	/* Of the kind that keeps the tuple made of it: an insertion asks for it twice. */
-	state->row = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(columns), &TTSOpsHeapTuple);
-	memset(state->rows, 0, sizeof(state->rows));
-	state->rows[0] = state->row;
-	state->valid = !state->changed;
-	MemoryContextSwitchTo(old);
-}
-
-static WriteState *
-write_state(RowTarget *target, Relation relation)
-{
-	if (target->state == NULL)
-	{
-		target->state = MemoryContextAllocZero(TopMemoryContext, sizeof(WriteState));
-		target->state->next = states;
-		states = target->state;
-	}
-	while (!target->state->valid || target->state->table != RelationGetRelid(relation))
-		read_table(target, target->state, relation);
-	return target->state;
-}
+#include "write_statement.h"
+#include "write_table.h"
 
 /* ---------- one row ---------- */
 
@@ -577,114 +300,6 @@ insert_together(WriteState *state, Relation relation, int n, const Datum *values
 	return valid;
 }
 
-/* ---------- the same by a statement ---------- */
-
-static uint64
-execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
-{
-	uint64 rows;
-	int before;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	before = pending_own_write_begin();
-	if (SPI_execute_with_args(sql, n, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "SPI_execute failed: %s", sql);
-	pending_own_write_end(before);
-	rows = SPI_processed;
-	SPI_finish();
-	return rows;
-}
-
-/* Columns that are given: those of relation.h, whatever has been added since. */
-static void
-describe_columns(int n_columns, Relation relation, const bool *nulls, Oid *types, char *null_marks)
-{
-	for (int i = 0; i < n_columns; i++)
-	{
-		types[i] = TupleDescAttr(RelationGetDescr(relation), i)->atttypid;
-		null_marks[i] = nulls[i] ? 'n' : ' ';
-	}
-}
-
-static bool
-insert_by_statement(RowTarget *target, Relation relation, Datum *values, const bool *nulls,
-					bool unless)
-{
-	int n_columns = target->row_size - 1;
-	StringInfoData sql;
-	Oid types[MAX_ROW_COLUMNS + 1];
-	char null_marks[MAX_ROW_COLUMNS + 1];
-
-	describe_columns(n_columns, relation, nulls, types, null_marks);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO ticket.%s (", RelationGetRelationName(relation));
-	for (int i = 0; i < n_columns; i++)
-		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(
-							 NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname)));
-	appendStringInfoString(&sql, ") VALUES (");
-	for (int i = 0; i < n_columns; i++)
-		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
-	appendStringInfoChar(&sql, ')');
-	if (unless)
-		appendStringInfo(&sql, " ON CONFLICT %s DO NOTHING", target->conflict);
-	return execute(sql.data, n_columns, types, values, null_marks) == 1;
-}
-
-static bool
-update_by_statement(RowTarget *target, Relation relation, HeapTuple old, const Datum *values,
-					const bool *nulls, const bool *replace, bool wait)
-{
-	int n_columns = target->row_size - 1;
-	const char *table = RelationGetRelationName(relation);
-	StringInfoData sql;
-	Oid types[MAX_ROW_COLUMNS + 1];
-	char null_marks[MAX_ROW_COLUMNS + 1];
-	Datum args[MAX_ROW_COLUMNS + 1];
-	int tid = n_columns;
-	const char *separator = "";
-
-	describe_columns(n_columns, relation, nulls, types, null_marks);
-	memcpy(args, values, n_columns * sizeof(Datum));
-	types[tid] = TIDOID;
-	null_marks[tid] = ' ';
-	args[tid] = PointerGetDatum(&old->t_self);
-	for (int i = 0; i < n_columns; i++)
-		if (!replace[i])
-			null_marks[i] = 'n';
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "WITH l AS MATERIALIZED (SELECT ctid FROM ticket.%s WHERE ctid" EQ
-					 "$%d FOR NO KEY UPDATE%s) UPDATE ticket.%s AS t SET ",
-					 table, tid + 1, wait ? "" : " SKIP LOCKED", table);
-	for (int i = 0; i < n_columns; i++)
-		if (replace[i])
-		{
-			appendStringInfo(&sql, "%s%s = $%d", separator,
-							 quote_identifier(
-								 NameStr(TupleDescAttr(RelationGetDescr(relation), i)->attname)),
-							 i + 1);
-			separator = ", ";
-		}
-	appendStringInfoString(&sql, " FROM l WHERE t.ctid" EQ "l.ctid");
-	return execute(sql.data, tid + 1, types, args, null_marks) == 1;
-}
-
-static bool
-delete_by_statement(Relation relation, ItemPointer old)
-{
-	Oid type = TIDOID;
-	Datum tid = PointerGetDatum(old);
-
-	return execute(psprintf("WITH l AS MATERIALIZED (SELECT ctid FROM ticket.%1$s WHERE ctid" EQ
-							"$1 FOR UPDATE SKIP LOCKED)"
-							" DELETE FROM ticket.%1$s AS t USING l WHERE t.ctid" EQ "l.ctid",
-							RelationGetRelationName(relation)),
-				   1, &type, &tid, NULL) == 1;
-}
-
 /* ---------- for the callers ---------- */
 
 typedef enum InsertMode
@@ -855,6 +470,39 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 	return true;
 }
 
+/*
+ * Directly, or by a statement where that is needed.  The whole new row stands
+ * here: indexes are entered from it until update_directly() has returned.
+ */
+static bool
+update_row(WriteState *state, RowTarget *target, Relation relation, HeapTuple old,
+		   const Datum *values, const bool *nulls, const bool *replace, bool wait)
+{
+	Datum all[MAX_ROW_COLUMNS];
+	bool all_nulls[MAX_ROW_COLUMNS];
+	int n_columns = target->row_size - 1;
+	uint64 changed = 0;
+
+	if (!can_update_directly(state, relation, old, replace, n_columns))
+		return update_by_statement(target, relation, old, values, nulls, replace, wait);
+	heap_deform_tuple(old, RelationGetDescr(relation), all, all_nulls);
+	for (int i = 0; i < n_columns; i++)
+		if (replace[i])
+		{
+			all[i] = values[i];
+			all_nulls[i] = nulls[i];
+			changed |= column_bit(i);
+		}
+	store_row(state, all, all_nulls);
+	if (!row_is_valid(state, changed))
+		return update_by_statement(target, relation, old, values, nulls, replace, wait);
+	/* As the statement trigger would. */
+	if (target->table == REL_SEAT)
+		map_seat_changes(DatumGetInt64(all[COL_SEAT_SECTION_ID - 1]),
+						 DatumGetInt32(all[COL_SEAT_SEAT_ID - 1]));
+	return update_directly(state, relation, old, replace, wait);
+}
+
 void
 writer_begin(RowWriter *writer, RowTarget *target)
 {
@@ -881,7 +529,6 @@ writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls, cons
 	RowTarget *target = writer->target;
 	Relation relation = writer->relation;
 	WriteState *state;
-	int n_columns = target->row_size - 1;
 	Oid user;
 	int sec_context;
 	bool done;
@@ -893,32 +540,7 @@ writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool *nulls, cons
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(relation_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	state = write_state(target, relation);
-	done = can_update_directly(state, relation, old, replace, n_columns);
-	if (done)
-	{
-		Datum all[MAX_ROW_COLUMNS];
-		bool all_nulls[MAX_ROW_COLUMNS];
-		uint64 changed = 0;
-
-		heap_deform_tuple(old, RelationGetDescr(relation), all, all_nulls);
-		for (int i = 0; i < n_columns; i++)
-			if (replace[i])
-			{
-				all[i] = values[i];
-				all_nulls[i] = nulls[i];
-				changed |= column_bit(i);
-			}
-		store_row(state, all, all_nulls);
-		done = row_is_valid(state, changed);
-		/* As the statement trigger would. */
-		if (done && target->table == REL_SEAT)
-			map_seat_changes(DatumGetInt64(all[COL_SEAT_SECTION_ID - 1]),
-							 DatumGetInt32(all[COL_SEAT_SEAT_ID - 1]));
-	}
-	if (done)
-		done = update_directly(state, relation, old, replace, wait);
-	else
-		done = update_by_statement(target, relation, old, values, nulls, replace, wait);
+	done = update_row(state, target, relation, old, values, nulls, replace, wait);
 	SetUserIdAndSecContext(user, sec_context);
 	CommandCounterIncrement();
 	return done;

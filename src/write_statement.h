@@ -1,0 +1,21 @@
+/*
+ * write_statement.h
+ *		Writing a row by an SQL statement, where it can't go directly: it fires
+ *		triggers, follows rules and row security, and words the errors.  Arguments
+ *		are as in write.h, but that arrays begin with column 1.
+ */
+#ifndef TICKET_WRITE_STATEMENT_H
+#define TICKET_WRITE_STATEMENT_H
+
+#include "postgres.h"
+
+#include "write.h"
+
+extern bool insert_by_statement(RowTarget *target, Relation relation, Datum *values,
+								const bool *nulls, bool unless);
+extern bool update_by_statement(RowTarget *target, Relation relation, HeapTuple old,
+								const Datum *values, const bool *nulls, const bool *replace,
+								bool wait);
+extern bool delete_by_statement(Relation relation, ItemPointer old);
+
+#endif /* TICKET_WRITE_STATEMENT_H */
