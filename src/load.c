@@ -36,6 +36,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "ticket.h"
+#include "write_statement.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -413,7 +414,7 @@ ticket_queue_entry_follow(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "queue_entry_follow() was not called by trigger manager");
 	memory_require();
-	if (!pending_is_own_write())
+	if (!is_own_write())
 		pending_stale();
 	return PointerGetDatum(NULL);
 }
@@ -424,7 +425,7 @@ load_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void
 {
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, class, object, sub, arg);
-	if (access != OAT_DROP || !memory_attached())
+	if (access != OAT_DROP || !ticket_preloaded)
 		return;
 	if (class == DatabaseRelationId)
 		pending_drop_database(object);

@@ -26,12 +26,11 @@
 #include "common/hashfn.h"
 #include "map.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
+#include "shared_memory.h"
 #include "storage/shmem.h"
 #include "ticket.h"
 #include "utils/hsearch.h"
 
-#define TRANCHE "ticket map"
 #define DIRECTORY_LOCK 0
 #define FIRST_CONTENT_LOCK 1
 #define NUM_CONTENT_LOCKS 64
@@ -66,9 +65,6 @@ static SeatPool *pool = NULL;
 static HTAB *slot_hash = NULL;
 static LWLockPadded *locks = NULL;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
 /* ---------- start ---------- */
 
 static int
@@ -93,14 +89,16 @@ hash_size(void)
 	return Max(1, block_count());
 }
 
-static void
-map_request(void)
+static Size
+hash_room(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(maps_size());
-	RequestAddinShmemSpace(hash_estimate_size(hash_size(), sizeof(SlotHashEntry)));
-	RequestNamedLWLockTranche(TRANCHE, FIRST_CONTENT_LOCK + NUM_CONTENT_LOCKS);
+	return hash_estimate_size(hash_size(), sizeof(SlotHashEntry));
+}
+
+static int
+lock_count(void)
+{
+	return FIRST_CONTENT_LOCK + NUM_CONTENT_LOCKS;
 }
 
 static void
@@ -123,20 +121,12 @@ init_maps(void)
 	seatpool_init(pool, block_count());
 }
 
-/* Runs at server start and again, with fresh memory, after a crash. */
 static void
-map_startup(void)
+map_startup(void *piece, bool found, LWLockPadded *piece_locks)
 {
-	bool found;
-	char *at;
+	char *at = piece;
 	HASHCTL info = {.keysize = sizeof(MapSlotKey), .entrysize = sizeof(SlotHashEntry)};
 
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-
-	maps = NULL;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	at = ShmemInitStruct(TRANCHE, maps_size(), &found);
 	maps = (Maps *) at;
 	at += MAXALIGN(sizeof(Maps));
 	map_slots = (MapSlot *) at;
@@ -146,19 +136,17 @@ map_startup(void)
 	pool = (SeatPool *) at;
 	slot_hash = ShmemInitHash("ticket map sections", hash_size(), hash_size(), &info,
 							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
-	locks = GetNamedLWLockTranche(TRANCHE);
+	locks = piece_locks;
 	if (!found)
 		init_maps();
-	LWLockRelease(AddinShmemInitLock);
 }
+
+static const SharedPiece map_piece = {"ticket map", maps_size, hash_room, lock_count, map_startup};
 
 void
 map_memory_init(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = map_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = map_startup;
+	shared_piece(&map_piece);
 }
 
 /* False: the library is not preloaded. */

@@ -15,12 +15,11 @@
 #include "compat.h"
 #include "filter.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
+#include "shared_memory.h"
 #include "storage/shmem.h"
 #include "ticket.h"
 #include "utils/hsearch.h"
 
-#define TRANCHE "ticket"
 #define DIRECTORY_LOCK 0
 #define POOL_LOCK 1
 #define FIRST_QUEUE_LOCK 2
@@ -31,7 +30,6 @@ typedef struct Memory
 	int64 max_places;
 	uint32 n_pages;
 	pg_atomic_uint64 places; /* taken, over all queues */
-	pg_atomic_uint64 last_event;
 } Memory;
 
 typedef struct QueueHashEntry
@@ -48,9 +46,6 @@ static char *lines = NULL;
 static LinePool *pool = NULL;
 static HTAB *queue_hash = NULL;
 static LWLockPadded *locks = NULL;
-
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 /* ---------- start ---------- */
 
@@ -85,31 +80,24 @@ memory_size(void)
 	return add_size(size, line_pool_size(page_count()));
 }
 
-static void
-memory_request(void)
+static Size
+hash_size(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(memory_size());
-	RequestAddinShmemSpace(hash_estimate_size(ticket_max_queues, sizeof(QueueHashEntry)));
-	RequestNamedLWLockTranche(TRANCHE, FIRST_QUEUE_LOCK + ticket_max_queues);
+	return hash_estimate_size(ticket_max_queues, sizeof(QueueHashEntry));
 }
 
-/* Runs at server start and again, with fresh memory, after a crash. */
-static void
-memory_startup(void)
+static int
+lock_count(void)
 {
-	bool found;
-	char *at;
+	return FIRST_QUEUE_LOCK + ticket_max_queues;
+}
+
+static void
+memory_startup(void *piece, bool found, LWLockPadded *piece_locks)
+{
+	char *at = piece; /* it begins at a cache line */
 	HASHCTL info = {.keysize = sizeof(QueueKey), .entrysize = sizeof(QueueHashEntry)};
 
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-
-	memory = NULL;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	/* It begins at a cache line. */
-	at = ShmemInitStruct("ticket", memory_size(), &found);
 	entered = (Filter *) at;
 	at += filter_size(filter_room());
 	memory = (Memory *) at;
@@ -123,7 +111,7 @@ memory_startup(void)
 	pool = (LinePool *) at;
 	queue_hash = ShmemInitHash("ticket queues", ticket_max_queues, ticket_max_queues, &info,
 							   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
-	locks = GetNamedLWLockTranche(TRANCHE);
+	locks = piece_locks;
 
 	if (!found)
 	{
@@ -133,49 +121,19 @@ memory_startup(void)
 		memory->max_places = ticket_max_waiting;
 		memory->n_pages = page_count();
 		pg_atomic_init_u64(&memory->places, 0);
-		pg_atomic_init_u64(&memory->last_event, 0);
 		memset(databases, 0, ticket_max_queues * sizeof(Database));
 		memset(queues, 0, ticket_max_queues * sizeof(Queue));
 		line_pool_init(pool, page_count());
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
+
+static const SharedPiece memory_piece = {"ticket", memory_size, hash_size, lock_count,
+										 memory_startup};
 
 void
 memory_init(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = memory_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = memory_startup;
-}
-
-bool
-memory_attached(void)
-{
-	return memory != NULL;
-}
-
-void
-memory_require(void)
-{
-	if (memory == NULL)
-		ticket_error(ERROR_NOT_LOADED, NULL,
-					 "Set shared_preload_libraries = 'ticket' in postgresql.conf and restart the server.",
-					 "ticket must be loaded through shared_preload_libraries");
-}
-
-/* A number above all given before and not below at_least. */
-uint64
-memory_next_event(uint64 at_least)
-{
-	uint64 last = pg_atomic_read_u64(&memory->last_event);
-	uint64 next;
-
-	do
-		next = Max(last + 1, at_least);
-	while (!pg_atomic_compare_exchange_u64(&memory->last_event, &last, next));
-	return next;
+	shared_piece(&memory_piece);
 }
 
 /* ---------- slots ---------- */

@@ -135,9 +135,6 @@ typedef struct Database
 } Database;
 
 extern void memory_init(void);
-extern bool memory_attached(void);
-extern void memory_require(void);
-extern uint64 memory_next_event(uint64 at_least);
 extern bool memory_has_entered(int64 queue_id, const text *user);
 extern void memory_note_entry(int64 queue_id, const text *user);
 

@@ -34,9 +34,8 @@
 #include "queue.h"
 #include "relation.h"
 #include "seat.h"
-#include "storage/ipc.h"
+#include "shared_memory.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -44,16 +43,9 @@
 
 PG_FUNCTION_INFO_V1(ticket_metrics);
 
-#define TRANCHE "ticket metrics"
 /* Databases beyond these go uncounted, names beyond those as well. */
 #define MAX_DATABASES 64
 #define MAX_NAMES 192
-
-typedef enum NameKind
-{
-	NAME_FUNCTION,
-	NAME_EVENT
-} NameKind;
 
 typedef struct CounterName
 {
@@ -84,18 +76,18 @@ static LWLock *lock = NULL;
 static Counters *mine = NULL;
 static bool attached = false;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
 /* ---------- shared memory ---------- */
 
-static void
-metrics_request(void)
+static Size
+metrics_size(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Metrics)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	return sizeof(Metrics);
+}
+
+static int
+lock_count(void)
+{
+	return 1;
 }
 
 static void
@@ -125,27 +117,23 @@ counters_init(Counters *c)
 	pg_atomic_init_u64(&c->hold_lag_us, 0);
 }
 
-/* Runs at server start and again, with fresh memory, after a crash. */
 static void
-metrics_startup(void)
+metrics_startup(void *piece, bool found, LWLockPadded *locks)
 {
-	bool found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 	mine = NULL;
 	attached = false;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	metrics = ShmemInitStruct("ticket metrics", sizeof(Metrics), &found);
-	lock = &GetNamedLWLockTranche(TRANCHE)->lock;
+	metrics = piece;
+	lock = &locks->lock;
 	if (!found)
 	{
 		metrics->n_names = 0;
 		for (int i = 0; i < MAX_DATABASES; i++)
 			counters_init(&metrics->databases[i]);
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
+
+static const SharedPiece metrics_piece = {"ticket metrics", metrics_size, NULL, lock_count,
+										  metrics_startup};
 
 /* The set of this session's database, made if there is none. */
 static Counters *
@@ -284,6 +272,61 @@ metrics_hold_lag(int64 us)
 		pg_atomic_write_u64(&c->hold_lag_us, (uint64) Max(us, 0));
 }
 
+/* ---------- what has been counted ---------- */
+
+/* How many names there are; for metrics_named(). */
+int
+metrics_n_names(void)
+{
+	int n = *(volatile int *) &metrics->n_names;
+
+	pg_read_barrier();
+	return n;
+}
+
+/* What this database has counted under name i of that kind; 0: nothing. */
+uint64
+metrics_named(NameKind kind, int i, const char **name)
+{
+	Counters *c = counters_get();
+
+	*name = metrics->names[i].name;
+	return c && metrics->names[i].kind == kind ? pg_atomic_read_u64(&c->named[i]) : 0;
+}
+
+uint64
+metrics_refusals(int error)
+{
+	Counters *c = counters_get();
+
+	return c ? pg_atomic_read_u64(&c->refusals[error]) : 0;
+}
+
+uint64
+metrics_counted(MetricCounter counter)
+{
+	Counters *c = counters_get();
+
+	return c ? pg_atomic_read_u64(&c->counters[counter]) : 0;
+}
+
+/* When the last round ended; 0: there was none. */
+TimestampTz
+metrics_round_at(void)
+{
+	Counters *c = counters_get();
+
+	return c ? (TimestampTz) pg_atomic_read_u64(&c->round_at) : 0;
+}
+
+int64
+metrics_hold_lag_us(void)
+{
+	Counters *c = counters_get();
+
+	return c ? (int64) pg_atomic_read_u64(&c->hold_lag_us) : 0;
+}
+
 /* ---------- what is counted at commit ---------- */
 
 typedef struct Waiting
@@ -388,10 +431,7 @@ metrics_subxact(SubXactEvent event, SubTransactionId mine_id, SubTransactionId p
 void
 metrics_init(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = metrics_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = metrics_startup;
+	shared_piece(&metrics_piece);
 	RegisterXactCallback(metrics_xact, NULL);
 	RegisterSubXactCallback(metrics_subxact, NULL);
 }
@@ -436,30 +476,29 @@ counter(StringInfo out, const char *name, const char *help, uint64 value)
 }
 
 static void
-print_names(StringInfo out, Counters *c, NameKind kind, const char *name, const char *label)
+print_names(StringInfo out, NameKind kind, const char *name, const char *label)
 {
-	int n = *(volatile int *) &metrics->n_names;
+	int n = metrics_n_names();
 
-	pg_read_barrier();
-	for (int i = 0; c != NULL && i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		uint64 value = pg_atomic_read_u64(&c->named[i]);
+		const char *value_of;
+		uint64 value = metrics_named(kind, i, &value_of);
 
 		/* Another database may have given the name its number. */
-		if (metrics->names[i].kind == kind && value > 0)
-			appendStringInfo(out, "ticket_%s_total{%s=\"%s\"} %llu\n", name, label,
-							 metrics->names[i].name, (unsigned long long) value);
+		if (value > 0)
+			appendStringInfo(out, "ticket_%s_total{%s=\"%s\"} %llu\n", name, label, value_of,
+							 (unsigned long long) value);
 	}
 }
 
 static void
-print_counters(StringInfo out, Counters *c)
+print_counters(StringInfo out)
 {
-#define COUNTED(which) (c ? pg_atomic_read_u64(&c->counters[which]) : 0)
-	uint64 round_at = c ? pg_atomic_read_u64(&c->round_at) : 0;
+	TimestampTz round_at = metrics_round_at();
 
 	metrics_family(out, "calls", "counter", "Calls of functions, whatever came of them.");
-	print_names(out, c, NAME_FUNCTION, "calls", "function");
+	print_names(out, NAME_FUNCTION, "calls", "function");
 	metrics_family(out, "refusals", "counter", "Calls that ended with an error of ours.");
 	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
 	{
@@ -467,16 +506,17 @@ print_counters(StringInfo out, Counters *c)
 		const char *sqlstate = ticket_error_sqlstate(i, &name);
 
 		appendStringInfo(out, "ticket_refusals_total{sqlstate=\"%s\",name=\"%s\"} %llu\n", sqlstate,
-						 name, (unsigned long long) (c ? pg_atomic_read_u64(&c->refusals[i]) : 0));
+						 name, (unsigned long long) metrics_refusals(i));
 	}
 	metrics_family(out, "events", "counter", "Events written and committed.");
-	print_names(out, c, NAME_EVENT, "events", "type");
+	print_names(out, NAME_EVENT, "events", "type");
 
-	counter(out, "rounds", "Rounds of run() and tick().", COUNTED(METRIC_ROUNDS));
+	counter(out, "rounds", "Rounds of run() and tick().", metrics_counted(METRIC_ROUNDS));
 	counter(out, "round_failures", "Rounds of run() that ended with an error, told in the log.",
-			COUNTED(METRIC_ROUND_FAILURES));
+			metrics_counted(METRIC_ROUND_FAILURES));
 	metrics_family(out, "round_seconds", "counter", "Time spent in rounds.");
-	appendStringInfo(out, "ticket_round_seconds_total %.6f\n", COUNTED(METRIC_ROUND_US) / 1e6);
+	appendStringInfo(out, "ticket_round_seconds_total %.6f\n",
+					 metrics_counted(METRIC_ROUND_US) / 1e6);
 	metrics_family(out, "round_timestamp_seconds", "gauge",
 				   "When the last round ended, in Unix time; 0 when there was none.");
 	appendStringInfo(out, "ticket_round_timestamp_seconds %.6f\n",
@@ -486,14 +526,13 @@ print_counters(StringInfo out, Counters *c)
 							 (double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
 	metrics_gauge_us(out, "hold_lag_seconds",
 					 "How late the holds that were tidied last were, the latest of them.",
-					 c ? (int64) pg_atomic_read_u64(&c->hold_lag_us) : 0);
+					 metrics_hold_lag_us());
 	counter(out, "outbox_fetched", "Events that consumers took out.",
-			COUNTED(METRIC_EVENTS_FETCHED));
+			metrics_counted(METRIC_EVENTS_FETCHED));
 	counter(out, "outbox_retired", "Events that nobody took within ticket.outbox_retention.",
-			COUNTED(METRIC_EVENTS_RETIRED));
+			metrics_counted(METRIC_EVENTS_RETIRED));
 	counter(out, "queue_reads", "Times that the queues were read from the tables.",
-			COUNTED(METRIC_QUEUE_READS));
-#undef COUNTED
+			metrics_counted(METRIC_QUEUE_READS));
 }
 
 typedef struct QueueSample
@@ -664,7 +703,7 @@ ticket_metrics(PG_FUNCTION_ARGS)
 	if (!RecoveryInProgress())
 		queues_ready();
 	initStringInfo(&out);
-	print_counters(&out, counters_get());
+	print_counters(&out);
 	print_queues(&out);
 	print_memory(&out);
 	print_tables(&out);

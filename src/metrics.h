@@ -25,6 +25,13 @@ typedef enum MetricCounter
 	NUM_METRIC_COUNTERS
 } MetricCounter;
 
+/* What has a name that is counted. */
+typedef enum NameKind
+{
+	NAME_FUNCTION,
+	NAME_EVENT
+} NameKind;
+
 extern void metrics_init(void);
 
 /*
@@ -45,6 +52,14 @@ extern void metrics_hold_lag(int64 us);
 /* When the transaction commits. */
 extern void metrics_event(const char *type);
 extern void metrics_add_at_commit(MetricCounter counter, uint64 n);
+
+/* What has been counted in this database since the server started. */
+extern int metrics_n_names(void);
+extern uint64 metrics_named(NameKind kind, int i, const char **name);
+extern uint64 metrics_refusals(int error);
+extern uint64 metrics_counted(MetricCounter counter);
+extern TimestampTz metrics_round_at(void);
+extern int64 metrics_hold_lag_us(void);
 
 /* Forgets a database; called at commit. */
 extern void metrics_clear(Oid database);

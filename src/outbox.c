@@ -21,7 +21,9 @@
 #include "miscadmin.h"
 #include "plan.h"
 #include "port/pg_bswap.h"
+#include "port/atomics.h"
 #include "relation.h"
+#include "shared_memory.h"
 #include "ticket.h"
 #include "token.h"
 #include "trace.h"
@@ -128,6 +130,38 @@ stamp_before(int64 ago)
 	return ((uint64) (us / 1000) << 12) | (us % 1000 * 4096 / 1000);
 }
 
+/* The last stamp given out, by any session of any database. */
+static pg_atomic_uint64 *last_stamp = NULL;
+
+static Size
+stamp_size(void)
+{
+	return sizeof(pg_atomic_uint64);
+}
+
+static void
+stamp_startup(void *piece, bool found, LWLockPadded *locks)
+{
+	last_stamp = piece;
+	if (!found)
+		pg_atomic_init_u64(last_stamp, 0);
+}
+
+static const SharedPiece stamp_piece = {"ticket events", stamp_size, NULL, NULL, stamp_startup};
+
+/* A stamp above all given before and not below at_least. */
+static uint64
+next_stamp(uint64 at_least)
+{
+	uint64 last = pg_atomic_read_u64(last_stamp);
+	uint64 next;
+
+	do
+		next = Max(last + 1, at_least);
+	while (!pg_atomic_compare_exchange_u64(last_stamp, &last, next));
+	return next;
+}
+
 pg_uuid_t *
 event_next_id(void)
 {
@@ -142,7 +176,7 @@ event_next_id(void)
 		looked = true;
 	}
 	now = stamp_before(0);
-	return id_encode(memory_next_event(Max(now, floor + 1)));
+	return id_encode(next_stamp(Max(now, floor + 1)));
 }
 
 /*
@@ -527,6 +561,7 @@ outbox_retire(int max_count)
 void
 outbox_init(void)
 {
+	shared_piece(&stamp_piece);
 	DefineCustomIntVariable("ticket.outbox_retention",
 							"How long events wait in the outbox for a consumer.",
 							"Then they are only in the history. -1: for ever.",

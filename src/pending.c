@@ -15,7 +15,6 @@
 #include "metrics.h"
 #include "miscadmin.h"
 #include "ticket.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 typedef enum ChangeKind
@@ -62,39 +61,6 @@ typedef struct Touched
 static Touched *touched = NULL;
 static int n_touched = 0;
 static int max_touched = 0;
-
-/* How deep in triggers those of our own statement are; 0: there is none. */
-static int own_write = 0;
-
-/* How many triggers are at work, each fired by a statement of the one before. */
-static int
-trigger_depth(void)
-{
-	return DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
-}
-
-/* Returns what is to be told to pending_own_write_end(). */
-int
-pending_own_write_begin(void)
-{
-	int before = own_write;
-
-	own_write = trigger_depth() + 1;
-	return before;
-}
-
-void
-pending_own_write_end(int before)
-{
-	own_write = before;
-}
-
-/* To a trigger: whether our own statement fired it, and not another trigger's. */
-bool
-pending_is_own_write(void)
-{
-	return own_write == trigger_depth();
-}
 
 bool
 pending_any(void)
@@ -610,15 +576,11 @@ pending_xact(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PARALLEL_COMMIT:
-			own_write = 0;
 			if (changes)
-			{
 				leave_queues(apply_all());
-			}
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
-			own_write = 0;
 			if (changes)
 			{
 				undo_down_to(0);
@@ -648,7 +610,6 @@ pending_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId pare
 
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		own_write = 0;
 		while (keep > 0 && changes[keep - 1].level >= level)
 			keep--;
 		undo_down_to(keep);

@@ -35,9 +35,4 @@ extern void pending_stale(void);
 extern void pending_drop_database(Oid database);
 extern void pending_wake(TimestampTz due);
 
-/* Around a statement of the extension's own that changes queue_entry. */
-extern int pending_own_write_begin(void);
-extern void pending_own_write_end(int before);
-extern bool pending_is_own_write(void);
-
 #endif /* TICKET_PENDING_H */

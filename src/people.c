@@ -24,6 +24,7 @@
 #include "plan.h"
 #include "relation.h"
 #include "ticket.h"
+#include "write_statement.h"
 #include "token.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -481,9 +482,9 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	pseudonym = new_pseudonym();
 	values[0] = Int32GetDatum(leave_tickets(user));
-	own_write = pending_own_write_begin();
+	own_write = own_write_begin();
 	renamed = rename_user(&rename_plan[0], 1, user, pseudonym);
-	pending_own_write_end(own_write);
+	own_write_end(own_write);
 	values[1] = Int32GetDatum(release_holds(user));
 	renamed += rename_user(&rename_plan[1], 1, user, pseudonym);
 	/* A payment's confirmation that was waited for may have held seats anew. */

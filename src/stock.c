@@ -8,12 +8,24 @@
 #include "stock.h"
 
 #include "access/htup_details.h"
+#include "map.h"
 #include "miscadmin.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
-RowTarget seat_row = {.table = REL_SEAT, .row_size = SEAT_ROW_SIZE};
+static void
+seat_updated(const Datum *values)
+{
+	map_seat_changes(DatumGetInt64(values[COL_SEAT_SECTION_ID - 1]),
+					 DatumGetInt32(values[COL_SEAT_SEAT_ID - 1]));
+}
+
+RowTarget seat_row = {
+	.table = REL_SEAT,
+	.row_size = SEAT_ROW_SIZE,
+	.updated = seat_updated,
+};
 
 RowTarget reservation_row = {
 	.table = REL_RESERVATION,

@@ -24,6 +24,7 @@
 
 PG_MODULE_MAGIC;
 
+bool ticket_preloaded = false;
 int ticket_max_queues = 128;
 int ticket_max_waiting = 1000000;
 int ticket_max_map_seats = 1000000;
@@ -39,6 +40,15 @@ static const struct config_enum_entry withdraw_points[] = {{"payout", WITHDRAW_P
 														   {NULL, 0, false}};
 
 PG_FUNCTION_INFO_V1(ticket_require_preload);
+
+void
+memory_require(void)
+{
+	if (!ticket_preloaded)
+		ticket_error(ERROR_NOT_LOADED, NULL,
+					 "Set shared_preload_libraries = 'ticket' in postgresql.conf and restart the server.",
+					 "ticket must be loaded through shared_preload_libraries");
+}
 
 /* require_preload() -> void; TK014 unless shared memory is there. */
 Datum
@@ -106,6 +116,7 @@ _PG_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	ticket_preloaded = true;
 	define_settings();
 	memory_init();
 	metrics_init();

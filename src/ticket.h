@@ -15,6 +15,11 @@
 
 /* ---------- settings (ticket.c) ---------- */
 
+/* The library was loaded when the server started, so shared memory is there. */
+extern bool ticket_preloaded;
+/* TK014 when it was not. */
+extern void memory_require(void);
+
 extern int ticket_max_queues;
 extern int ticket_max_waiting;
 extern int ticket_max_map_seats;

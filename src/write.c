@@ -23,7 +23,6 @@
 #include "commands/sequence.h"
 #include "compat.h"
 #include "executor/executor.h"
-#include "map.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -496,10 +495,8 @@ update_row(WriteState *state, RowTarget *target, Relation relation, HeapTuple ol
 	store_row(state, all, all_nulls);
 	if (!row_is_valid(state, changed))
 		return update_by_statement(target, relation, old, values, nulls, replace, wait);
-	/* As the statement trigger would. */
-	if (target->table == REL_SEAT)
-		map_seat_changes(DatumGetInt64(all[COL_SEAT_SECTION_ID - 1]),
-						 DatumGetInt32(all[COL_SEAT_SEAT_ID - 1]));
+	if (target->updated)
+		target->updated(all);
 	return update_directly(state, relation, old, replace, wait);
 }
 

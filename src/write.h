@@ -34,6 +34,8 @@ typedef struct RowTarget
 	int row_size; /* number of columns + 1 */
 	TicketRelation unless; /* unique index of row_insert_unless and row_insert_new */
 	const char *conflict; /* that index, as ON CONFLICT names it */
+	/* What a statement trigger would do of a row updated directly (column 1 first), or NULL. */
+	void (*updated)(const Datum *values);
 	struct WriteState *state; /* made at first use */
 } RowTarget;
 

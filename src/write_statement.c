@@ -7,11 +7,67 @@
 
 #include "write_statement.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "pending.h"
+#include "fmgr.h"
 #include "plan.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/rel.h"
+
+/* How deep in triggers those of our own statement are; 0: there is none. */
+static int own_write = 0;
+
+/* How many triggers are at work, each fired by a statement of the one before. */
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
+}
+
+int
+own_write_begin(void)
+{
+	int before = own_write;
+
+	own_write = trigger_depth() + 1;
+	return before;
+}
+
+void
+own_write_end(int before)
+{
+	own_write = before;
+}
+
+/* To a trigger: whether our own statement fired it, and not another trigger's. */
+bool
+is_own_write(void)
+{
+	return own_write == trigger_depth();
+}
+
+/* An error has left the statement without own_write_end(). */
+static void
+own_write_xact(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		own_write = 0;
+}
+
+static void
+own_write_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		own_write = 0;
+}
+
+void
+own_write_init(void)
+{
+	RegisterXactCallback(own_write_xact, NULL);
+	RegisterSubXactCallback(own_write_subxact, NULL);
+}
 
 static uint64
 execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
@@ -21,10 +77,10 @@ execute(const char *sql, int n, Oid *types, Datum *values, const char *nulls)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	before = pending_own_write_begin();
+	before = own_write_begin();
 	if (SPI_execute_with_args(sql, n, types, values, nulls, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed: %s", sql);
-	pending_own_write_end(before);
+	own_write_end(before);
 	rows = SPI_processed;
 	SPI_finish();
 	return rows;

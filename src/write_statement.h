@@ -18,4 +18,13 @@ extern bool update_by_statement(RowTarget *target, Relation relation, HeapTuple 
 								bool wait);
 extern bool delete_by_statement(Relation relation, ItemPointer old);
 
+/*
+ * Around a statement of the extension's own: to triggers of ours, what it writes
+ * is not a change by hand.  begin returns what end is to be told.
+ */
+extern int own_write_begin(void);
+extern void own_write_end(int before);
+extern bool is_own_write(void);
+extern void own_write_init(void);
+
 #endif /* TICKET_WRITE_STATEMENT_H */

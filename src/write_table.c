@@ -24,6 +24,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "write_statement.h"
 
 static WriteState *states = NULL;
 
@@ -42,6 +43,7 @@ void
 write_init(void)
 {
 	CacheRegisterRelcacheCallback(write_forget, (Datum) 0);
+	own_write_init();
 }
 
 /*
