@@ -149,6 +149,12 @@ stamp_startup(void *piece, bool found, LWLockPadded *locks)
 
 static const SharedPiece stamp_piece = {"ticket events", stamp_size, NULL, NULL, stamp_startup};
 
+void
+event_init(void)
+{
+	shared_piece(&stamp_piece);
+}
+
 /* A stamp above all given before and not below at_least. */
 static uint64
 next_stamp(uint64 at_least)
@@ -561,7 +567,6 @@ outbox_retire(int max_count)
 void
 outbox_init(void)
 {
-	shared_piece(&stamp_piece);
 	DefineCustomIntVariable("ticket.outbox_retention",
 							"How long events wait in the outbox for a consumer.",
 							"Then they are only in the history. -1: for ever.",

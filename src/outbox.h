@@ -65,6 +65,7 @@ extern bool event_id_time(const pg_uuid_t *id, TimestampTz *at);
 /* Seconds that events wait for a consumer; -1: for ever. */
 extern int ticket_outbox_retention;
 
+extern void event_init(void);
 extern void outbox_init(void);
 /* Takes up to max_count of those that have waited too long; returns how many. */
 extern int outbox_retire(int max_count);

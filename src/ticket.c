@@ -118,6 +118,7 @@ _PG_init(void)
 		return;
 	ticket_preloaded = true;
 	define_settings();
+	event_init();
 	memory_init();
 	metrics_init();
 	pending_init();
