@@ -469,7 +469,7 @@ metrics_gauge_us(StringInfo out, const char *name, const char *help, int64 us)
 }
 
 static void
-counter(StringInfo out, const char *name, const char *help, uint64 value)
+metrics_counter(StringInfo out, const char *name, const char *help, uint64 value)
 {
 	metrics_family(out, name, "counter", help);
 	appendStringInfo(out, "ticket_%s_total %llu\n", name, (unsigned long long) value);
@@ -511,9 +511,10 @@ print_counters(StringInfo out)
 	metrics_family(out, "events", "counter", "Events written and committed.");
 	print_names(out, NAME_EVENT, "events", "type");
 
-	counter(out, "rounds", "Rounds of run() and tick().", metrics_counted(METRIC_ROUNDS));
-	counter(out, "round_failures", "Rounds of run() that ended with an error, told in the log.",
-			metrics_counted(METRIC_ROUND_FAILURES));
+	metrics_counter(out, "rounds", "Rounds of run() and tick().", metrics_counted(METRIC_ROUNDS));
+	metrics_counter(out, "round_failures",
+					"Rounds of run() that ended with an error, told in the log.",
+					metrics_counted(METRIC_ROUND_FAILURES));
 	metrics_family(out, "round_seconds", "counter", "Time spent in rounds.");
 	appendStringInfo(out, "ticket_round_seconds_total %.6f\n",
 					 metrics_counted(METRIC_ROUND_US) / 1e6);
@@ -527,12 +528,13 @@ print_counters(StringInfo out)
 	metrics_gauge_us(out, "hold_lag_seconds",
 					 "How late the holds that were tidied last were, the latest of them.",
 					 metrics_hold_lag_us());
-	counter(out, "outbox_fetched", "Events that consumers took out.",
-			metrics_counted(METRIC_EVENTS_FETCHED));
-	counter(out, "outbox_retired", "Events that nobody took within ticket.outbox_retention.",
-			metrics_counted(METRIC_EVENTS_RETIRED));
-	counter(out, "queue_reads", "Times that the queues were read from the tables.",
-			metrics_counted(METRIC_QUEUE_READS));
+	metrics_counter(out, "outbox_fetched", "Events that consumers took out.",
+					metrics_counted(METRIC_EVENTS_FETCHED));
+	metrics_counter(out, "outbox_retired",
+					"Events that nobody took within ticket.outbox_retention.",
+					metrics_counted(METRIC_EVENTS_RETIRED));
+	metrics_counter(out, "queue_reads", "Times that the queues were read from the tables.",
+					metrics_counted(METRIC_QUEUE_READS));
 }
 
 typedef struct QueueSample
