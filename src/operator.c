@@ -143,7 +143,7 @@ require_performance(int64 performance_id)
 
 pg_attribute_noreturn()
 static void
-seats_unavailable(const char *detail, const char *hint)
+seats_not_free(const char *detail, const char *hint)
 {
 	ticket_error(ERROR_SEAT_UNAVAILABLE, detail, hint, "not all of the seats are free");
 }
@@ -153,8 +153,7 @@ lock_seats(int64 performance_id, const int32 *seat, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (!class_lock(LOCK_CLASS_SEAT, (uint32) performance_id, (uint32) seat[i], false, false))
-			seats_unavailable(psprintf("Seat %d is being taken right now.", seat[i]),
-							  "Call again.");
+			seats_not_free(psprintf("Seat %d is being taken right now.", seat[i]), "Call again.");
 }
 
 /*
@@ -195,8 +194,8 @@ look_at_seats(int64 performance_id, const int32 *seat, int n, bool end_holds, in
 	if (n_taken > MAX_SEATS_NAMED)
 		appendStringInfo(&taken, " and %d more", n_taken - MAX_SEATS_NAMED);
 	if (n_taken > 0)
-		seats_unavailable(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1),
-						  "end_holds ends holds; what is sold must be cancelled first.");
+		seats_not_free(psprintf("%c%s.", pg_toupper(taken.data[0]), taken.data + 1),
+					   "end_holds ends holds; what is sold must be cancelled first.");
 	return wanted;
 }
 
@@ -205,9 +204,9 @@ end_holds(const int64 *hold, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (reservation_end_if_over(hold[i], DT_NOEND, clock_now()) != HOLD_ENDED)
-			seats_unavailable(psprintf("Reservation %lld is being paid or given back right now.",
-									   (long long) hold[i]),
-							  "Call again.");
+			seats_not_free(psprintf("Reservation %lld is being paid or given back right now.",
+									(long long) hold[i]),
+						   "Call again.");
 }
 
 /*
@@ -246,7 +245,7 @@ ticket_seat_block(PG_FUNCTION_ARGS)
 	{
 		if (IsolationUsesXactSnapshot())
 			snapshot_is_old();
-		seats_unavailable("One was taken or given back a moment ago.", "Call again.");
+		seats_not_free("One was taken or given back a moment ago.", "Call again.");
 	}
 	tell_seats("performance.seats_blocked", performance_id, wanted);
 	owner_end(&owner);

@@ -64,11 +64,11 @@ typedef struct PayRequest
 } PayRequest;
 
 /* What has been written. */
-typedef struct Payment
+typedef struct PointPayment
 {
 	int64 payment_id;
 	int64 balance;
-} Payment;
+} PointPayment;
 
 /* ---------- the reservation ---------- */
 
@@ -235,7 +235,7 @@ debit_account(const PayRequest *request)
 }
 
 static void
-write_payment(const PayRequest *request, const Payment *payment)
+write_payment(const PayRequest *request, const PointPayment *payment)
 {
 	Datum values[PAYMENT_ROW_SIZE] = {
 		[COL_PAYMENT_ID] = Int64GetDatum(payment->payment_id),
@@ -269,7 +269,7 @@ write_payment(const PayRequest *request, const Payment *payment)
 }
 
 static void
-write_ledger(const PayRequest *request, const Payment *payment)
+write_ledger(const PayRequest *request, const PointPayment *payment)
 {
 	Datum values[LEDGER_ROW_SIZE] = {
 		[COL_LEDGER_ID] = Int64GetDatum(row_number(REL_LEDGER_NUMBERS)),
@@ -319,7 +319,7 @@ ticket_finished(int64 queue_id, int64 place)
 
 /* Writes the payment of a reservation that pay_hold has made paid. */
 static void
-pay(const PayRequest *request, Payment *payment)
+pay(const PayRequest *request, PointPayment *payment)
 {
 	SeatState held = {.status = "held", .reservation_id = request->reservation_id};
 	SeatState sold = {.status = "sold", .reservation_id = request->reservation_id};
@@ -369,7 +369,7 @@ answer_found(int64 reservation_id)
 }
 
 static Datum
-answer_written(const PayRequest *request, const Payment *payment)
+answer_written(const PayRequest *request, const PointPayment *payment)
 {
 	Datum values[5];
 	bool nulls[5] = {false};
@@ -404,7 +404,7 @@ ticket_pay_reservation(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	PayRequest request = {.reservation_id = arg_id(fcinfo, 0, "reservation_id")};
-	Payment payment;
+	PointPayment payment;
 	bool due;
 
 	request.user = arg_user(fcinfo, 1);
