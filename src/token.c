@@ -11,8 +11,9 @@
 #include "port/pg_bswap.h"
 #include "ticket.h"
 
-#define PLACE_BITS 38
 #define SECRET_MASK ((UINT64CONST(1) << 62) - 1)
+
+#define PLACE_BITS 38
 #define VERSION UINT64CONST(8)
 #define VARIANT UINT64CONST(2)
 
