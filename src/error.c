@@ -136,6 +136,7 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 	const ErrorCode *e = &error_code[code];
 	StringInfoData message;
 
+	StaticAssertStmt(NUM_TICKET_ERRORS <= MAX_REFUSALS, "no counter for each error");
 	metrics_refusal(code);
 	initStringInfo(&message);
 	for (;;)

@@ -56,7 +56,7 @@ typedef struct CounterName
 typedef struct Counters
 {
 	Oid database; /* InvalidOid: free */
-	pg_atomic_uint64 refusals[NUM_TICKET_ERRORS];
+	pg_atomic_uint64 refusals[MAX_REFUSALS];
 	pg_atomic_uint64 counters[NUM_METRIC_COUNTERS];
 	pg_atomic_uint64 named[MAX_NAMES];
 	pg_atomic_uint64 round_at; /* a TimestampTz; 0: none yet */
@@ -93,7 +93,7 @@ lock_count(void)
 static void
 counters_reset(Counters *c)
 {
-	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
+	for (int i = 0; i < MAX_REFUSALS; i++)
 		pg_atomic_write_u64(&c->refusals[i], 0);
 	for (int i = 0; i < NUM_METRIC_COUNTERS; i++)
 		pg_atomic_write_u64(&c->counters[i], 0);
@@ -107,7 +107,7 @@ static void
 counters_init(Counters *c)
 {
 	c->database = InvalidOid;
-	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
+	for (int i = 0; i < MAX_REFUSALS; i++)
 		pg_atomic_init_u64(&c->refusals[i], 0);
 	for (int i = 0; i < NUM_METRIC_COUNTERS; i++)
 		pg_atomic_init_u64(&c->counters[i], 0);

@@ -14,6 +14,9 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 
+/* Kinds of errors that are counted: more than there are. */
+#define MAX_REFUSALS 48
+
 typedef enum MetricCounter
 {
 	METRIC_ROUNDS, /* rounds of the clock that were done */

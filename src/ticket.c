@@ -20,7 +20,7 @@
 #include "seat.h"
 #include "trace.h"
 #include "utils/guc.h"
-#include "write.h"
+#include "write_table.h"
 
 PG_MODULE_MAGIC;
 

@@ -26,18 +26,7 @@
 
 #include "access/htup.h"
 #include "relation.h"
-
-/* A table with the columns that relation.h has of it. */
-typedef struct RowTarget
-{
-	TicketRelation table;
-	int row_size; /* number of columns + 1 */
-	TicketRelation unless; /* unique index of row_insert_unless and row_insert_new */
-	const char *conflict; /* that index, as ON CONFLICT names it */
-	/* What a statement trigger would do of a row updated directly (column 1 first), or NULL. */
-	void (*updated)(const Datum *values);
-	struct WriteState *state; /* made at first use */
-} RowTarget;
+#include "row_target.h"
 
 /* A table that is kept open while many of its rows are written. */
 typedef struct RowWriter
@@ -46,7 +35,6 @@ typedef struct RowWriter
 	Relation relation;
 } RowWriter;
 
-extern void write_init(void);
 extern void row_insert(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_unless(RowTarget *target, Datum *values, bool *nulls);
 extern bool row_insert_new(RowTarget *target, Datum *values, bool *nulls);

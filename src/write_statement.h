@@ -9,7 +9,9 @@
 
 #include "postgres.h"
 
-#include "write.h"
+#include "access/htup.h"
+#include "row_target.h"
+#include "utils/relcache.h"
 
 extern bool insert_by_statement(RowTarget *target, Relation relation, Datum *values,
 								const bool *nulls, bool unless);

@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "nodes/execnodes.h"
-#include "write.h"
+#include "row_target.h"
 
 /* Rows that are put into a table at once: a few pages full. */
 #define ROWS_TOGETHER 64
@@ -55,6 +55,7 @@ typedef struct WriteState
 	const bool *nulls;
 } WriteState;
 
+extern void write_init(void);
 extern uint64 column_bit(int column);
 extern WriteState *write_state(RowTarget *target, Relation relation);
 
