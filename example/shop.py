@@ -11,7 +11,11 @@ which SQLSTATE.  Look at ROUTES first.
     DATABASE_URL                    a role with grant_role(..., 'buyer')
     WEBHOOK_DATABASE_URL            a role that may only report payments
     WEBHOOK_SECRET                  what the payment provider signs with
+    PROVIDER                        the name of that provider (card)
     POOL                            connections of each kind, at most (10)
+    REQUEST_TIMEOUT                 seconds in which a request must have arrived (10)
+
+SIGTERM ends it when every request that has come is answered.
 
 `application` is WSGI, so any WSGI server can run it in place of the simple one
 here.
@@ -21,13 +25,17 @@ import datetime
 import hashlib
 import hmac
 import http
+import io
 import json
 import math
 import os
 import queue
 import re
+import signal
 import socketserver
 import sys
+import threading
+import time
 import urllib.parse
 import wsgiref.simple_server
 
@@ -35,8 +43,9 @@ import psycopg2
 
 # Method, path, and the statement that answers, with a row or with rows.  %(name)s is
 # a part of the path, a parameter of the query or a member of the JSON body; what is
-# not given is NULL.  Three names come from elsewhere: user is who has logged in; token,
-# a secret that must not stand in a URL, is the header Ticket; key is Idempotency-Key.
+# not given is NULL.  Four names come from elsewhere: user is who has logged in; token,
+# a secret that must not stand in a URL, is the header Ticket; key is Idempotency-Key;
+# provider is the shop's own, as a payment that is begun keeps a hold alive.
 ROW, ROWS = "row", "rows"
 ROUTES = [
     # The catalogue
@@ -88,6 +97,8 @@ REPORTS = {
 }
 
 MAX_BODY = 64 * 1024
+REQUEST_TIMEOUT = float(os.environ.get("REQUEST_TIMEOUT", 10))
+PROVIDER = os.environ.get("PROVIDER", "card")
 
 
 class Refused(Exception):
@@ -137,11 +148,19 @@ webhook = Database(os.environ.get("WEBHOOK_DATABASE_URL", "dbname=shop user=shop
                    int(os.environ.get("POOL", 10)))
 
 
+def as_unicode(value):
+    """What WSGI hands on of a path or a header is bytes, each as one character."""
+    try:
+        return value and value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise Refused(400, "bad_request", "the request is not in UTF-8")
+
+
 def logged_in(environ):
     """Who asks.  Here a header that the proxy in front sets after the login, and lets
     nobody else set; a session or a token of your own would be looked up here.  It must
     never come from the path or the body."""
-    return environ.get("HTTP_X_USER")
+    return as_unicode(environ.get("HTTP_X_USER"))
 
 
 def body_of(environ):
@@ -153,7 +172,13 @@ def body_of(environ):
         raise Refused(400, "bad_request", "Content-Length is not a length")
     if length > MAX_BODY:
         raise Refused(413, "too_large", "the body is too large", f"{MAX_BODY} bytes are allowed.")
-    return environ["wsgi.input"].read(length)
+    try:
+        body = environ["wsgi.input"].read(length)
+    except TimeoutError:
+        raise Refused(408, "too_slow", "the body has not come in time")
+    if len(body) < length:
+        raise Refused(400, "bad_request", "the body is shorter than Content-Length")
+    return body
 
 
 def members(body):
@@ -181,10 +206,15 @@ def as_text(name, value):
 
 def arguments_of(environ, path_parts):
     """From the outside in: what is found later counts."""
-    arguments = Arguments(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
+    try:
+        arguments = Arguments(urllib.parse.parse_qsl(as_unicode(environ.get("QUERY_STRING", "")),
+                                                     errors="strict", max_num_fields=20))
+    except ValueError:
+        raise Refused(400, "bad_request", "the query is not in UTF-8, or too long")
     arguments.update(members(body_of(environ)))
-    arguments["token"] = environ.get("HTTP_TICKET")
-    arguments["key"] = environ.get("HTTP_IDEMPOTENCY_KEY")
+    arguments["token"] = as_unicode(environ.get("HTTP_TICKET"))
+    arguments["key"] = as_unicode(environ.get("HTTP_IDEMPOTENCY_KEY"))
+    arguments["provider"] = PROVIDER
     arguments.update(path_parts)
     arguments["user"] = logged_in(environ)
     return arguments
@@ -193,7 +223,7 @@ def arguments_of(environ, path_parts):
 def answer(environ):
     """The rows for a request, or the row; who is not served gets Refused or an error of
     the database."""
-    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    method, path = environ["REQUEST_METHOD"], as_unicode(environ["PATH_INFO"])
     if (method, path) == ("POST", WEBHOOK):
         return report(environ)
     known = False
@@ -269,14 +299,66 @@ ERRORS = {row["sqlstate"]: (row["name"], row["http_status"])
           for row in shop.call("SELECT * FROM ticket.error_codes")}
 
 
+class Reader(io.RawIOBase):
+    """Reads a connection until a moment: however slowly somebody sends, he keeps a thread
+    no longer than that."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.end = time.monotonic() + REQUEST_TIMEOUT
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.connection.settimeout(left)
+        try:
+            return self.connection.recv_into(buffer)
+        finally:
+            self.connection.settimeout(REQUEST_TIMEOUT)  # for all of the answer
+
+
+class Handler(wsgiref.simple_server.WSGIRequestHandler):
+    def setup(self):
+        super().setup()
+        self.rfile = io.BufferedReader(Reader(self.connection))
+
+    def handle(self):
+        try:
+            super().handle()
+        except OSError as error:  # gone, or too slow to ask or to listen
+            self.log_error("%r", error)
+
+
 class Server(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
-    daemon_threads = True
+    daemon_threads = False  # so that server_close waits for the answers under way
+    request_queue_size = 128
+
+    def stop(self, *_):
+        # Waits for the loop that the signal has interrupted
+        threading.Thread(target=self.shutdown).start()
+
+    def serve(self):
+        """Until stop(), and then whoever is connected already."""
+        self.serve_forever()
+        self.timeout = 0
+        self.empty = False
+        while not self.empty:
+            self.handle_request()
+        self.server_close()
+
+    def handle_timeout(self):
+        self.empty = True
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=8080)
     server = wsgiref.simple_server.make_server("127.0.0.1", parser.parse_args().port, application,
-                                               Server)
+                                               Server, Handler)
+    signal.signal(signal.SIGTERM, server.stop)
     print(f"listening on http://127.0.0.1:{server.server_port}/", flush=True)
-    server.serve_forever()
+    server.serve()

@@ -2,7 +2,7 @@
  * list_buyer.sql
  *		Lists for buyers: concerts found in one way or another, and what one has.
  *
- * Every list comes in pages.  `limit` is the length of a page; `after` is the
+ * Every list comes in pages.  `max_count` is the length of a page; `after` is the
  * number in the first column of the last row of the page before, and the next
  * page begins behind it.  The order is one in which a row never moves, so that
  * what is added meanwhile neither hides nor repeats what was there.
@@ -16,7 +16,7 @@
  * the plans, test/sql/plan.sql counts what is read.
  */
 
-CREATE FUNCTION ticket.check_limit("limit" int) RETURNS int
+CREATE FUNCTION ticket.check_limit(max_count int) RETURNS int
 	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ticket_check_limit';
 COMMENT ON FUNCTION ticket.check_limit(int) IS 'The length of a page, 1 to 1000; 22023 if it is none';
 
@@ -53,14 +53,14 @@ COMMENT ON COLUMN ticket.concert_card.next_starts_at IS 'The next of them; NULL:
 COMMENT ON COLUMN ticket.concert_card.seller_id IS 'Whose concert it is; NULL: the house''s own';
 
 CREATE FUNCTION ticket.concerts(
-	"limit" int DEFAULT 1000,
+	max_count int DEFAULT 1000,
 	after bigint DEFAULT NULL,
 	OUT concert_id bigint, OUT name text, OUT performances bigint, OUT next_starts_at timestamptz
 ) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 BEGIN
 	RETURN QUERY
 	SELECT d.concert_id, d.name, d.performances, d.next_starts_at
@@ -72,12 +72,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION ticket.concerts(int, bigint) IS 'All concerts, with their next date, in the order in which they were entered';
 
-CREATE FUNCTION ticket.concert_search(search text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
+CREATE FUNCTION ticket.concert_search(search text, max_count int DEFAULT 50, after bigint DEFAULT NULL)
 	RETURNS SETOF ticket.concert_card LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 	grams text[] := ticket.search_grams(search);
 BEGIN
 	RETURN QUERY
@@ -96,12 +96,12 @@ END $$;
 COMMENT ON FUNCTION ticket.concert_search(text, int, bigint) IS
 	'Concerts in whose name or artist the text occurs, capital letters or small, in the middle of a word or not; newest first';
 
-CREATE FUNCTION ticket.concerts_by_seller(seller_id text, "limit" int DEFAULT 50, after bigint DEFAULT NULL)
+CREATE FUNCTION ticket.concerts_by_seller(seller_id text, max_count int DEFAULT 50, after bigint DEFAULT NULL)
 	RETURNS SETOF ticket.concert_card LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 BEGIN
 	RETURN QUERY
 	SELECT d.* FROM (SELECT c.concert_id FROM ticket.concert c
@@ -140,9 +140,9 @@ END $$;
 COMMENT ON FUNCTION ticket.performance_time(bigint) IS 'When a performance begins; TK005 when it is not there';
 
 CREATE FUNCTION ticket.concerts_by_date(
-	"from" timestamptz DEFAULT NULL,
+	since timestamptz DEFAULT NULL,
 	until timestamptz DEFAULT 'infinity',
-	"limit" int DEFAULT 50,
+	max_count int DEFAULT 50,
 	after bigint DEFAULT NULL,
 	OUT performance_id bigint, OUT starts_at timestamptz, OUT concert_id bigint, OUT name text, OUT artist text,
 	OUT venue text, OUT image text, OUT seller_id text
@@ -150,8 +150,8 @@ CREATE FUNCTION ticket.concerts_by_date(
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-	n int := ticket.check_limit("limit");
-	start timestamptz := coalesce("from", ticket.clock());
+	n int := ticket.check_limit(max_count);
+	start timestamptz := coalesce(since, ticket.clock());
 	last timestamptz := ticket.performance_time(after);
 	behind bigint := CASE WHEN last >= start THEN after ELSE -9223372036854775808 END;
 BEGIN
@@ -166,11 +166,11 @@ BEGIN
 	ORDER BY p.starts_at, p.performance_id;
 END $$;
 COMMENT ON FUNCTION ticket.concerts_by_date(timestamptz, timestamptz, int, bigint) IS
-	'What is on, by date: every performance from now or `from` on and before `until`, with its concert';
+	'What is on, by date: every performance from now or `since` on and before `until`, with its concert';
 
 CREATE FUNCTION ticket.performances(
 	concert_id bigint,
-	"limit" int DEFAULT 1000,
+	max_count int DEFAULT 1000,
 	after bigint DEFAULT NULL,
 	OUT performance_id bigint, OUT venue text, OUT starts_at timestamptz, OUT queue_id bigint,
 	OUT sale_opens_at timestamptz, OUT sale_closes_at timestamptz, OUT on_sale boolean,
@@ -179,7 +179,7 @@ CREATE FUNCTION ticket.performances(
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 	start timestamptz := coalesce(ticket.performance_time(after), '-infinity');
 	behind bigint := coalesce(after, -9223372036854775808);
 	now timestamptz := ticket.clock();
@@ -285,7 +285,7 @@ COMMENT ON COLUMN ticket.reservation_card.now_venue IS 'Where it takes place by 
 
 CREATE FUNCTION ticket.user_reservations(
 	user_id text,
-	"limit" int DEFAULT 50,
+	max_count int DEFAULT 50,
 	after bigint DEFAULT NULL,
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
@@ -296,7 +296,7 @@ CREATE FUNCTION ticket.user_reservations(
 #variable_conflict use_column
 DECLARE
 	caller text := ticket.check_user(user_id);
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 BEGIN
 	RETURN QUERY
 	WITH mine AS MATERIALIZED (
@@ -347,7 +347,7 @@ COMMENT ON FUNCTION ticket.user_reservation(bigint, text) IS
 
 CREATE FUNCTION ticket.point_history(
 	user_id text,
-	"limit" int DEFAULT 50,
+	max_count int DEFAULT 50,
 	after bigint DEFAULT NULL,
 	OUT ledger_id bigint, OUT kind text, OUT amount bigint, OUT balance bigint, OUT created_at timestamptz,
 	OUT payment_id bigint, OUT reservation_id bigint, OUT total bigint
@@ -356,7 +356,7 @@ CREATE FUNCTION ticket.point_history(
 #variable_conflict use_column
 DECLARE
 	caller text := ticket.check_user(user_id);
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 BEGIN
 	RETURN QUERY
 	SELECT g.ledger_id, g.kind, g.balance_after - g.balance_before, g.balance_after, g.created_at, g.payment_id,

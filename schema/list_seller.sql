@@ -20,11 +20,11 @@ CREATE INDEX payment_unpaid ON ticket.payment (reservation_id) WHERE paid_at IS 
 /*
  * The query for what is asked for, a text with these parameters: $1 seller,
  * $2 concert_id, $3 performance_id, $4 status, $5 user_id, $6 from, $7 until,
- * $8 after, $9 limit, $10 now.  Which are NULL is what it goes by.
+ * $8 after, $9 max_count, $10 now.  Which are NULL is what it goes by.
  */
 CREATE FUNCTION ticket.sales_query(
 	kind text, seller text, concert_id bigint, performance_id bigint, status text, user_id text,
-	"from" timestamptz, until timestamptz, after bigint
+	since timestamptz, until timestamptz, after bigint
 ) RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	payments constant boolean := kind = 'payments';
@@ -37,7 +37,7 @@ DECLARE
 		ORDER BY a.reservation_id DESC LIMIT 1)', last);
 	by_time constant boolean := own = '' AND num_nulls(performance_id, user_id) = 2;
 	conditions constant text := concat(
-		' AND r.created_at >= $6' || left("from"::text, 0),
+		' AND r.created_at >= $6' || left(since::text, 0),
 		' AND r.created_at < $7' || left(until::text, 0),
 		CASE WHEN NOT payments THEN ' AND ticket.reservation_status(r.status, r.expires_at, $10) = $4' || left(status, 0) END,
 		format(CASE WHEN by_time THEN ' AND (r.created_at, r.reservation_id) %s (%s, %s)' ELSE ' AND r.reservation_id %1$s %3$s' END,
@@ -75,8 +75,8 @@ BEGIN
 			ELSE concat('SELECT f.* FROM (SELECT p.performance_id FROM ', page, ', LATERAL (', of_performance, '1) f', limited, ') p,
 				LATERAL (', of_performance, '$9) f', limited) END;
 	ELSE
-		PERFORM ticket.check_argument(NOT totals OR "from" IS NOT NULL,
-			'concert_id, performance_id, user_id or from must be given: totals of all there is would read it all');
+		PERFORM ticket.check_argument(NOT totals OR since IS NOT NULL,
+			'concert_id, performance_id, user_id or since must be given: totals of all there is would read it all');
 		page := concat('SELECT ', columns, ' FROM ', CASE WHEN status = 'held' AND NOT payments
 			-- Few are, of all there have been; each has a timer.
 			THEN '(SELECT r.* FROM (SELECT DISTINCT t.due_at, t.reservation_id FROM ticket.hold_timer t WHERE t.due_at > $10) t,
@@ -116,8 +116,8 @@ COMMENT ON FUNCTION ticket.sales_query(text, text, bigint, bigint, text, text, t
 
 CREATE FUNCTION ticket.operator_reservations(
 	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, status text DEFAULT NULL,
-	user_id text DEFAULT NULL, "from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	"limit" int DEFAULT 50, after bigint DEFAULT NULL,
+	user_id text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	max_count int DEFAULT 50, after bigint DEFAULT NULL,
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT user_id text, OUT concert_id bigint,
 	OUT concert text, OUT performance_id bigint, OUT starts_at timestamptz, OUT seats jsonb, OUT amount bigint,
 	OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz, OUT payment_id bigint,
@@ -129,8 +129,8 @@ COMMENT ON FUNCTION ticket.operator_reservations(bigint, bigint, text, text, tim
 
 CREATE FUNCTION ticket.operator_payments(
 	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, status text DEFAULT NULL,
-	user_id text DEFAULT NULL, "from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	"limit" int DEFAULT 50, after bigint DEFAULT NULL,
+	user_id text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	max_count int DEFAULT 50, after bigint DEFAULT NULL,
 	OUT payment_id bigint, OUT reservation_id bigint, OUT number text, OUT user_id text, OUT concert_id bigint,
 	OUT performance_id bigint, OUT provider text, OUT provider_ref text, OUT status text, OUT amount bigint,
 	OUT refunded bigint, OUT kept bigint, OUT begun_at timestamptz, OUT paid_at timestamptz, OUT refunded_at timestamptz
@@ -141,7 +141,7 @@ COMMENT ON FUNCTION ticket.operator_payments(bigint, bigint, text, text, timesta
 
 CREATE FUNCTION ticket.operator_totals(
 	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, user_id text DEFAULT NULL,
-	"from" timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 	OUT status text, OUT reservations bigint, OUT seats bigint, OUT amount bigint, OUT paid bigint, OUT refunded bigint
 ) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ticket_operator_totals';
@@ -152,7 +152,7 @@ COMMENT ON FUNCTION ticket.operator_totals(bigint, bigint, text, timestamptz, ti
 
 CREATE FUNCTION ticket.seller_concerts(
 	seller_id text,
-	"limit" int DEFAULT 50,
+	max_count int DEFAULT 50,
 	after bigint DEFAULT NULL,
 	OUT concert_id bigint, OUT name text, OUT artist text, OUT starts_at timestamptz, OUT ends_at timestamptz,
 	OUT performances bigint, OUT seats bigint, OUT withdrawn_at timestamptz, OUT total bigint
@@ -161,7 +161,7 @@ CREATE FUNCTION ticket.seller_concerts(
 #variable_conflict use_column
 DECLARE
 	seller text := ticket.check_user(seller_id);
-	n int := ticket.check_limit("limit");
+	n int := ticket.check_limit(max_count);
 BEGIN
 	RETURN QUERY
 	SELECT c.concert_id, c.name, c.artist, c.starts_at, c.ends_at, p.performances, p.seats, c.withdrawn_at,

@@ -94,12 +94,27 @@ sent_sqlstate(const ErrorCode *e)
 	return error_sqlstate(state);
 }
 
+/*
+ * The format of every error's message, at an address of its own for each: that
+ * is what tells errors apart once they are raised.  SQLSTATEs cannot, as several
+ * errors share the one that stands for their HTTP status.
+ */
+static const char message_format[NUM_TICKET_ERRORS][sizeof("%s")] = {[0 ... NUM_TICKET_ERRORS - 1] =
+																		 "%s"};
+
+/* Which of our errors it is; false for those of others. */
 static bool
-sent_as(const ErrorCode *e, const char *sqlstate)
+raised_as(const ErrorData *edata, TicketError *code)
 {
-	if (strncmp(sqlstate, "PT", 2) == 0)
-		return atoi(sqlstate + 2) == e->http_status;
-	return strcmp(sqlstate, e->sqlstate) == 0;
+	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
+	{
+		if (edata->message_id == message_format[i])
+		{
+			*code = i;
+			return true;
+		}
+	}
+	return false;
 }
 
 /*
@@ -109,21 +124,10 @@ sent_as(const ErrorCode *e, const char *sqlstate)
 bool
 error_is_refusal(const ErrorData *edata)
 {
-	const char *sqlstate;
+	TicketError code;
 
-	if (edata->elevel != ERROR || edata->funcname == NULL ||
-		strcmp(edata->funcname, "ticket_error") != 0)
-		return false;
-	sqlstate = unpack_sql_state(edata->sqlerrcode);
-	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
-	{
-		const ErrorCode *e = &error_code[i];
-
-		if (i != ERROR_BAD_ARGUMENT && i != ERROR_IDENTITY_MISMATCH && e->http_status < 500 &&
-			sent_as(e, sqlstate))
-			return true;
-	}
-	return false;
+	return edata->elevel == ERROR && raised_as(edata, &code) && code != ERROR_BAD_ARGUMENT &&
+		   code != ERROR_IDENTITY_MISMATCH && error_code[code].http_status < 500;
 }
 
 /*
@@ -157,7 +161,7 @@ void ticket_error(TicketError code, const char *detail, const char *hint, const 
 
 	ereport(ERROR,
 			(errcode(sent_sqlstate(e)),
-			 errmsg_internal("%s", message.data),
+			 errmsg_internal(message_format[code], message.data),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
 }

@@ -36,11 +36,11 @@ enum
 	PERFORMANCE,
 	STATUS,
 	USER,
-	FROM,
+	SINCE,
 	UNTIL,
 	AFTER,
 	N_CONDITIONS,
-	LIMIT = N_CONDITIONS,
+	MAX_COUNT = N_CONDITIONS,
 	NOW,
 	N_PARAMETERS
 };
@@ -64,13 +64,13 @@ enum
 static const SalesKind kinds[N_KINDS] = {
 	{"reservations",
 	 8,
-	 {CONCERT, PERFORMANCE, STATUS, USER, FROM, UNTIL, LIMIT, AFTER},
+	 {CONCERT, PERFORMANCE, STATUS, USER, SINCE, UNTIL, MAX_COUNT, AFTER},
 	 {"held", "paid", "released", "expired", "cancelled"}},
 	{"payments",
 	 8,
-	 {CONCERT, PERFORMANCE, STATUS, USER, FROM, UNTIL, LIMIT, AFTER},
+	 {CONCERT, PERFORMANCE, STATUS, USER, SINCE, UNTIL, MAX_COUNT, AFTER},
 	 {"pending", "captured", "failed", "refund_due", "refunded"}},
-	{"totals", 5, {CONCERT, PERFORMANCE, USER, FROM, UNTIL}, {NULL}},
+	{"totals", 5, {CONCERT, PERFORMANCE, USER, SINCE, UNTIL}, {NULL}},
 };
 
 /* Behind the kind: which parameters are given, and the status, from 1. */
@@ -172,8 +172,8 @@ sales(FunctionCallInfo fcinfo, int kind, bool of_seller)
 		int parameter = kinds[kind].parameter[i];
 		int argno = i + of_seller;
 
-		if (parameter == LIMIT)
-			arg_count(fcinfo, argno, "limit", 1, MAX_PAGE);
+		if (parameter == MAX_COUNT)
+			arg_count(fcinfo, argno, "max_count", 1, MAX_PAGE);
 		if (!PG_ARGISNULL(argno))
 		{
 			values[parameter] = PG_GETARG_DATUM(argno);
@@ -193,11 +193,11 @@ sales(FunctionCallInfo fcinfo, int kind, bool of_seller)
 
 /*
  * operator_reservations(concert_id bigint, performance_id bigint, status text,
- *						 user_id text, "from" timestamptz, until timestamptz,
- *						 "limit" int, after bigint)
+ *						 user_id text, since timestamptz, until timestamptz,
+ *						 max_count int, after bigint)
  * operator_payments(the same)
  * operator_totals(concert_id bigint, performance_id bigint, user_id text,
- *				   "from" timestamptz, until timestamptz)
+ *				   since timestamptz, until timestamptz)
  *
  * A page of reservations or payments with what was agreed, or sums by state;
  * NULL asks for nothing.  Totals want something that bounds what is added up.
@@ -248,7 +248,7 @@ ticket_seller_totals(PG_FUNCTION_ARGS)
 }
 
 /*
- * check_limit("limit" int) -> int
+ * check_limit(max_count int) -> int
  *
  * The length of a page.
  *
@@ -257,5 +257,5 @@ ticket_seller_totals(PG_FUNCTION_ARGS)
 Datum
 ticket_check_limit(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(arg_count(fcinfo, 0, "limit", 1, MAX_PAGE));
+	PG_RETURN_INT32(arg_count(fcinfo, 0, "max_count", 1, MAX_PAGE));
 }

@@ -114,18 +114,18 @@ SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('lis
 SELECT is((SELECT count(*) FROM ticket.seller_reservations('list-eve', concert_id => :c)), 0::bigint, 'not of another''s concert');
 SELECT is((SELECT count(*) FROM ticket.seller_reservations('list-eve', performance_id => :p)), 0::bigint, 'nor performance');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('list-eve', user_id => 'list-a')), ARRAY[:r3]::bigint[], 'nor of a user, what he has elsewhere');
-SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('list-sam', "limit" => 2)), ARRAY[:r5, :r4]::bigint[], 'a page');
-SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('list-sam', "limit" => 2, after => :r4)), ARRAY[:r2, :r1]::bigint[], 'the next');
+SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('list-sam', max_count => 2)), ARRAY[:r5, :r4]::bigint[], 'a page');
+SELECT is((SELECT array_agg(reservation_id) FROM ticket.seller_reservations('list-sam', max_count => 2, after => :r4)), ARRAY[:r2, :r1]::bigint[], 'the next');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(performance_id => :p)), ARRAY[:r5, :r4, :r1]::bigint[], 'an operator: by performance');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(user_id => 'list-a')), ARRAY[:r3, :r2, :r1]::bigint[], 'by user');
 SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(user_id => 'list-a', status => 'paid', concert_id => :c)), ARRAY[:r1]::bigint[], 'by user, state and concert');
-SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations("from" => r.created_at, "limit" => 1000) o WHERE r.reservation_id = :r3 AND o.user_id LIKE 'list-%'),
+SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(since => r.created_at, max_count => 1000) o WHERE r.reservation_id = :r3 AND o.user_id LIKE 'list-%'),
 	ARRAY[:r5, :r4, :r3]::bigint[], 'by time: from');
-SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(until => r.created_at, "limit" => 2) o WHERE r.reservation_id = :r3),
+SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(until => r.created_at, max_count => 2) o WHERE r.reservation_id = :r3),
 	ARRAY[:r2, :r1]::bigint[], 'by time: until');
 SELECT is((SELECT string_agg(format('%s %s %s %s', user_id, status, amount, refunded), ', ') FROM ticket.seller_payments('list-sam')),
 	'list-b refunded 90 90, list-a captured 150 0', 'payments of a seller');
-SELECT is((SELECT array_agg(payment_id) FROM ticket.seller_payments('list-sam', "limit" => 1, after => :m4)), ARRAY[:m1]::bigint[], 'the second page');
+SELECT is((SELECT array_agg(payment_id) FROM ticket.seller_payments('list-sam', max_count => 1, after => :m4)), ARRAY[:m1]::bigint[], 'the second page');
 SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments(user_id => 'list-a')), ARRAY[:m3, :m1]::bigint[], 'payments of a user');
 SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments(concert_id => :c, status => 'refunded')), ARRAY[:m4]::bigint[], 'by concert and state');
 SELECT is((SELECT string_agg(format('%s %s %s %s %s %s', status, reservations, seats, amount, paid, refunded), ', ') FROM ticket.seller_totals('list-sam')),
@@ -133,9 +133,9 @@ SELECT is((SELECT string_agg(format('%s %s %s %s %s %s', status, reservations, s
 SELECT is((SELECT string_agg(format('%s %s', status, reservations), ', ') FROM ticket.operator_totals(performance_id => :p3)), 'paid 1', 'of a performance');
 SELECT is((SELECT string_agg(format('%s %s', status, reservations), ', ') FROM ticket.operator_totals(user_id => 'list-a')), 'held 1, paid 2', 'of a user');
 SELECT is((SELECT string_agg(format('%s %s', t.status, t.reservations), ', ') FROM ticket.reservation a, ticket.reservation b,
-	ticket.operator_totals("from" => a.created_at, until => b.created_at) t WHERE a.reservation_id = :r1 AND b.reservation_id = :r4), 'held 1, paid 2', 'of a time');
-SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments("limit" => 2, after => :m4)), ARRAY[:m3, :m1]::bigint[], 'payments of all, the second page');
-SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations("limit" => 2, after => :r4)), ARRAY[:r3, :r2]::bigint[], 'reservations of all, the second page');
+	ticket.operator_totals(since => a.created_at, until => b.created_at) t WHERE a.reservation_id = :r1 AND b.reservation_id = :r4), 'held 1, paid 2', 'of a time');
+SELECT is((SELECT array_agg(payment_id) FROM ticket.operator_payments(max_count => 2, after => :m4)), ARRAY[:m3, :m1]::bigint[], 'payments of all, the second page');
+SELECT is((SELECT array_agg(reservation_id) FROM ticket.operator_reservations(max_count => 2, after => :r4)), ARRAY[:r3, :r2]::bigint[], 'reservations of all, the second page');
 SELECT is((SELECT array_agg(o.reservation_id) FROM ticket.reservation r, ticket.operator_reservations(status => 'held', until => r.created_at) o
 	WHERE r.reservation_id = :r4 AND o.user_id LIKE 'list-%'), ARRAY[:r2]::bigint[], 'by time and state');
 SELECT is((SELECT string_agg(format('%s %s %s', performances, seats, total), ', ') FROM ticket.seller_concerts('list-sam')), '0 0 2, 2 140 2', 'a seller''s concerts');
@@ -173,11 +173,11 @@ RESET ticket.user_claim;
 SELECT pg_temp.refused(call, '22023') FROM (SELECT format('SELECT * FROM ticket.%s', call) AS call FROM unnest(ARRAY[
 	'concert_search(NULL)', 'concert_search($$$$)', 'concert_search(repeat($$x$$, 256))', 'concert_search($$x$$, 0)', 'concert_search($$x$$, 1001)',
 	'concert_search($$x$$, NULL)', 'concert_search($$x$$, -1)', 'concerts_by_seller($$list-sam$$, 0)', 'concerts_by_id(NULL)',
-	'concerts_by_id(array_fill(1::bigint, ARRAY[1001]))', 'concerts_by_date("limit" => 0)', 'performances(1, 0)', 'performances(NULL)', 'user_reservations(NULL)',
+	'concerts_by_id(array_fill(1::bigint, ARRAY[1001]))', 'concerts_by_date(max_count => 0)', 'performances(1, 0)', 'performances(NULL)', 'user_reservations(NULL)',
 	'user_reservations($$$$)', 'user_reservations($$list-a$$, 0)', 'user_reservations($$list-a$$, 1001)', 'user_reservation(NULL, $$list-a$$)',
-	'user_reservation(1, NULL)', 'point_history(NULL)', 'point_history($$list-a$$, 0)', 'operator_reservations("limit" => 0)',
-	'operator_reservations("limit" => NULL)', 'operator_reservations(status => $$gone$$)', 'operator_payments(status => $$held$$)',
-	'operator_payments("limit" => 1001)', 'seller_reservations(NULL)', 'seller_reservations($$$$)', 'seller_payments(NULL)', 'seller_totals(NULL)',
+	'user_reservation(1, NULL)', 'point_history(NULL)', 'point_history($$list-a$$, 0)', 'operator_reservations(max_count => 0)',
+	'operator_reservations(max_count => NULL)', 'operator_reservations(status => $$gone$$)', 'operator_payments(status => $$held$$)',
+	'operator_payments(max_count => 1001)', 'seller_reservations(NULL)', 'seller_reservations($$$$)', 'seller_payments(NULL)', 'seller_totals(NULL)',
 	'seller_concerts(NULL)', 'seller_concerts($$list-sam$$, 0)', 'seller_concert_create(NULL, $$x$$)', 'seller_concert_change($$list-sam$$, NULL)',
 	'seller_section_withdraw($$list-sam$$, NULL)']) AS call) c;
 SELECT pg_temp.refused(call, '22023') FROM (SELECT format('SELECT * FROM ticket.%s', call) AS call FROM unnest(ARRAY[

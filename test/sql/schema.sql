@@ -67,6 +67,20 @@ SELECT is((SELECT string_agg(format('%s.%s', c.relname, a.attname), ', ' ORDER B
 	WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'c') AND coalesce(col_description(c.oid, a.attnum), '') = ''),
 	NULL, 'and so has each column of a table, view or type');
 SELECT ok(obj_description('ticket'::regnamespace, 'pg_namespace') IS NOT NULL, 'and the schema');
+-- An argument is named before =>, where no word of class C (row, position) may stand; a column may have one.
+CREATE TEMP VIEW name_used AS
+SELECT p.oid::regprocedure::text AS whose, n.name, n.mode IN ('o', 't') AS is_column
+FROM pg_proc p, LATERAL unnest(p.proargnames, coalesce(p.proargmodes, array_fill('i'::"char", ARRAY[p.pronargs::int]))) AS n(name, mode)
+WHERE p.pronamespace = 'ticket'::regnamespace
+UNION ALL SELECT c.relname, a.attname, true
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'ticket'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'c');
+SELECT ok(count(*) FILTER (WHERE is_column) > 200 AND count(*) FILTER (WHERE NOT is_column) > 200, 'there are names') FROM name_used;
+SELECT is((SELECT string_agg(DISTINCT format('%s of %s', u.name, u.whose), ', ') FROM name_used u LEFT JOIN pg_get_keywords() k ON k.word = u.name
+	WHERE u.name !~ '^[a-z_][a-z0-9_]*$' OR k.catcode = 'R' OR k.catcode = CASE WHEN u.is_column THEN 'T' ELSE 'C' END), NULL,
+	'no argument and no column needs quotes');
+SELECT lives_ok($$PREPARE unquoted AS SELECT (SELECT count(x.row) FROM (SELECT row FROM ticket.seats(NULL) WHERE row > 0 ORDER BY row) x),
+	(SELECT count(position) FROM ticket.ticket_status(NULL) WHERE position > 0)$$, 'such as these');
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
 SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES

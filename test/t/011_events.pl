@@ -260,10 +260,19 @@ for my $setting ('DEFAULT', 'none', 'all')
 	$node->psql('postgres', qq(SET ticket.trace_id = 'click:9'; SET ticket.log_refusals = $value;
 		SELECT ticket.seat_hold(1, '{1003}', 'traced')));
 	$node->psql('postgres', 'SELECT ticket.seat_hold(NULL, NULL, NULL) AS mistake');
+	my $round = -s $node->logfile;
+	# whatever SQLSTATE is sent: refusals have the HTTP status of mistakes, too
+	$node->psql('postgres', qq(SET ticket.log_refusals = $value; SET ticket.http_errors = on;
+		SET ticket.user_claim = 'shop.buyer'; SET shop.buyer = 'ben';
+		SELECT ticket.point_balance('anna') AS another_user;
+		SELECT ticket.seat_hold(1, NULL, 'ben') AS http_mistake;
+		SELECT ticket.seat_hold(1, '{1004}', 'ben') AS http_refusal), on_error_stop => 0);
 	my $seen = slurp_file($node->logfile, $log);
 	is(scalar(() = $seen =~ /no seat 100[12]\n/g), $setting eq 'all' ? 2 : 0, "log_refusals $setting: refusals");
 	is(scalar(() = $seen =~ /no seat 1003\n/g), {DEFAULT => 1, none => 1, all => 2}->{$setting}, '... with a trace');
 	like($seen, qr/STATEMENT:  SELECT ticket\.seat_hold\(NULL, NULL, NULL\) AS mistake/, '... mistakes are always there');
+	is(join(' ', slurp_file($node->logfile, $round) =~ /AS (another_user|http_\w+)/g), 'another_user http_mistake' . ($setting eq 'all' ? ' http_refusal' : ''),
+		'... with ticket.http_errors, too, and so is an identity that is not one\'s own');
 }
 $log = slurp_file($node->logfile, $log);
 like($log, qr/performance 1 has no seat 1000\n.*HINT:  .*\n.*CONTEXT:  trace click:7\n/, 'a refusal has its trace in the log');

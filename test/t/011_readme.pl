@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Sale;
@@ -33,6 +34,34 @@ for my $i (0 .. $#tours)
 	like($out, qr/\|t\|0\|/, "tour $i: the books are checked");
 	unlike($out, qr/\|f\|\d+\|/, "tour $i: and are right");
 	isnt($out, '', "tour $i: says something");
+}
+
+# In a terminal, however small, no line opens a pager, which would swallow what is
+# pasted after it.  This one says that it was called.
+my $pager = PostgreSQL::Test::Utils::tempdir . '/pager';
+append_to_file($pager, "#!/bin/sh\ncat >/dev/null; echo called >>'$pager.log'\n");
+chmod 0755, $pager or die;
+local @ENV{qw(PAGER PSQL_PAGER TERM)} = ($pager, $pager, 'dumb');
+$node->safe_psql('postgres', 'CREATE DATABASE terminal');
+for my $i (0 .. $#tours)
+{
+	my ($typed, $screen) = ('', '');
+	my $psql = IPC::Run::start(
+		[ 'psql', '-X', '-n', '-v', 'PROMPT1=ready> ', '-v', 'PROMPT2=ready> ', $node->connstr('terminal') ],
+		'<pty<', \$typed, '>pty>', \$screen, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+
+	for my $line (split(/\n/, $tours[$i]), '\echo through')
+	{
+		$psql->pump until $screen =~ /ready> $/;
+		$screen =~ s/ready> $//;
+		$typed .= "$line\n";
+	}
+	$psql->pump until $screen =~ /ready> $/;
+	like($screen, qr/^through\r?$/m, "tour $i: goes through in a terminal");
+	$typed .= "\\q\n";
+	$psql->finish;
+	ok(!-e "$pager.log", "tour $i: without a pager");
+	unlink "$pager.log";
 }
 
 # --- everything can be found

@@ -7,6 +7,8 @@ use Digest::SHA qw(hmac_sha256_hex);
 use FindBin;
 use lib $FindBin::RealBin;
 use HTTP::Tiny;
+use IO::Select;
+use IO::Socket::INET;
 use IPC::Run;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
@@ -23,19 +25,30 @@ $node->command_ok([ 'psql', '-X', '-d', $node->connstr('postgres'), '-f', "$exam
 
 # --- the API, on a port that is free
 
-my ($out, $error) = ('', '');
 local $ENV{DATABASE_URL} = $node->connstr('postgres') . ' user=shop_api';
 local $ENV{WEBHOOK_DATABASE_URL} = $node->connstr('postgres') . ' user=shop_webhook';
 local $ENV{WEBHOOK_SECRET} = $secret;
-my $shop = IPC::Run::start([ "$example/shop.py", '--port', '0' ], '<', \undef, '>', \$out, '2>', \$error,
-	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+my @shops;
 END
 {
 	local $?;
-	$shop->kill_kill if $shop;
+	$_->{run}->kill_kill for @shops;
 }
-$shop->pump until $out =~ m{listening on (http://\S+)/\n} || !$shop->pumpable;
-my ($url) = $out =~ m{(http://\S+)/} or BAIL_OUT("shop.py does not start: $error");
+
+sub start_shop
+{
+	my %shop = (out => '', error => '');
+
+	$shop{run} = IPC::Run::start([ "$example/shop.py", '--port', '0' ], '<', \undef, '>', \$shop{out}, '2>', \$shop{error},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	push @shops, \%shop;
+	$shop{run}->pump until $shop{out} =~ m{listening on (http://\S+)/\n} || !$shop{run}->pumpable;
+	($shop{url}) = $shop{out} =~ m{(http://\S+)/} or BAIL_OUT("shop.py does not start: $shop{error}");
+	return \%shop;
+}
+
+my $shop = start_shop();
+my $url = $shop->{url};
 
 # One request: its status, its body as data, its headers.
 my $http = HTTP::Tiny->new;
@@ -81,6 +94,36 @@ sub webhook
 	my $body = $json->encode(shift);
 	return ('POST', '/webhooks/payment', raw => $body,
 		headers => { 'X-Signature' => hmac_sha256_hex($body, $secret) });
+}
+
+# A connection that requests are written to as one likes.
+sub dial
+{
+	my $to = shift;
+
+	return IO::Socket::INET->new(PeerAddr => $to =~ s{http://}{}r) // die "no connection: $!";
+}
+
+# What comes back on it until it ends; while it does not, `drip` is sent again and again.
+sub hang_on
+{
+	my ($socket, $drip) = @_;
+	my $answer = '';
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	local $SIG{PIPE} = 'IGNORE';
+	while (time < $end)
+	{
+		if (IO::Select->new($socket)->can_read($drip ? 0.1 : 10))
+		{
+			return $answer if !sysread $socket, $answer, 4096, length $answer;
+		}
+		elsif ($drip)
+		{
+			syswrite $socket, $drip;
+		}
+	}
+	return 'it hangs';
 }
 
 # --- looking around
@@ -165,11 +208,32 @@ $ticket{dora} = answered('dora, who has no points', 'POST', $queue, user => 'dor
 my $dear = answered('... holds', 'POST', "$performance/reservations", user => 'dora', token => $ticket{dora}{token}, body => { seat_ids => [ 150 ] });
 turned_down('402 points_short', '... and cannot pay', 'POST', "/reservations/$dear->{reservation_id}/pay", user => 'dora');
 
+# --- names in any language, in UTF-8
+
+my $korean = "\xec\x95\x88\xeb\x82\x98";    # 안나
+# HTTP::Tiny sends no such header
+sub said
+{
+	my ($method, $path, $name) = @_;
+	my $socket = dial($url);
+
+	print $socket "$method $path HTTP/1.0\r\nX-User: $name\r\n\r\n";
+	return hang_on($socket);
+}
+
+like(said('POST', $queue, $korean), qr{^HTTP/1.0 200 }, 'somebody with a Korean name enters');
+is($node->safe_psql('postgres', "SELECT count(*) FROM ticket.queue_entry WHERE user_id = '$korean'"), 1, '... and is who she is');
+like(said('POST', $queue, "Andr\xe9"), qr{^HTTP/1.0 400 .*bad_request}s, 'a name in Latin-1');
+turned_down('400 bad_request', '... in the path', 'GET', '/points/%E9');
+turned_down('400 bad_request', '... in the query', 'GET', '/concerts?after=%E9');
+
 # --- paying at a provider, who reports twice
 
 $mine = "/reservations/$best->{reservation_id}";
-my $payment = answered('ben pays by card', 'POST', "$mine/payments", user => 'ben', body => { provider => 'card' });
+my $payment = answered('ben pays by card', 'POST', "$mine/payments", user => 'ben', body => { provider => 'nobody' });
 is($payment->{status}, 'pending', '... under way');
+is($node->safe_psql('postgres', "SELECT provider FROM ticket.payment WHERE payment_id = $payment->{payment_id}"), 'card',
+	'... at the provider that the shop has, whatever the client says');
 my $success = { type => 'succeeded', payment_id => $payment->{payment_id}, ref => 'ch_1' };
 for ('the provider reports', 'the provider reports again')
 {
@@ -178,7 +242,7 @@ for ('the provider reports', 'the provider reports again')
 }
 is(answered('a failure after it', webhook({ type => 'failed', payment_id => $payment->{payment_id}, reason => 'late' }))->{status},
 	'captured', '... changes nothing');
-$payment = answered('dora pays by card', 'POST', "/reservations/$dear->{reservation_id}/payments", user => 'dora', body => { provider => 'card' });
+$payment = answered('dora pays by card', 'POST', "/reservations/$dear->{reservation_id}/payments", user => 'dora');
 is(answered('the card is declined', webhook({ type => 'failed', payment_id => $payment->{payment_id}, reason => 'declined' }))->{status},
 	'failed', '... and the payment has failed');
 turned_down('401 bad_signature', 'somebody else reports', 'POST', '/webhooks/payment', raw => $json->encode($success),
@@ -190,6 +254,58 @@ my $refund = $node->safe_psql('postgres', q(SELECT refund_id FROM ticket.payment
 is(answered('the provider has refunded', webhook({ type => 'refunded', refund_id => $refund, ref => 're_1' }))->{status},
 	'done', '... the money is back');
 
+# --- clients that are slow
+
+{
+	local $ENV{REQUEST_TIMEOUT} = 2;
+	my $strict = start_shop();
+	my $slow = dial($strict->{url});
+	print $slow "POST $queue HTTP/1.0\r\nX-User: anna\r\nContent-Length: 60000\r\n\r\n";
+	like(hang_on($slow, ' '), qr{^HTTP/1.0 408 .*too_slow}s, 'a body that trickles in is waited for so long, and no longer');
+	$slow = dial($strict->{url});
+	is(hang_on($slow, 'GET '), '', '... and so is a head');
+	$slow = dial($strict->{url});
+	print $slow "POST $queue HTTP/1.0\r\nX-User: anna\r\nContent-Length: 60000\r\n\r\n{}";
+	shutdown $slow, 1;
+	like(hang_on($slow), qr{^HTTP/1.0 400 .*bad_request}s, 'a body that breaks off');
+	unlike($strict->{error}, qr/Traceback/, 'none of it is an accident');
+}
+
+# --- a shop that is told to go
+
+{
+	local $ENV{REQUEST_TIMEOUT} = $PostgreSQL::Test::Utils::timeout_default;
+	my $leaving = start_shop();
+	my $lock = $node->background_psql('postgres');
+	my @clients;
+
+	# One whose request is half there, one whose call waits, one nobody has looked at yet.
+	push @clients, dial($leaving->{url});
+	print { $clients[-1] } "GET /points HTTP/1.0\r\n";
+	$lock->query_safe('BEGIN; LOCK TABLE ticket.account IN ACCESS EXCLUSIVE MODE');
+	push @clients, dial($leaving->{url});
+	print { $clients[-1] } "GET /points HTTP/1.0\r\nX-User: anna\r\n\r\n";
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE usename = 'shop_api' AND wait_event_type = 'Lock'))
+	  or die 'the call does not wait';
+	$leaving->{run}->signal('STOP');
+	push @clients, dial($leaving->{url});
+	print { $clients[-1] } "GET /points HTTP/1.0\r\nX-User: anna\r\n\r\n";
+	$leaving->{run}->signal('TERM');
+	$leaving->{run}->signal('CONT');
+	# It has closed its door when no new connection is to be had.
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if !IO::Socket::INET->new(PeerAddr => $leaving->{url} =~ s{http://}{}r);
+		select undef, undef, undef, 0.1;
+	}
+	$lock->quit;
+	print { $clients[0] } "X-User: anna\r\n\r\n";
+	my @answers = map { hang_on($_) } @clients;
+	is(scalar(grep { m{^HTTP/1.0 200 .*"balance"}s } @answers), 3, 'told to go, it answers who has come') or diag join "\n", @answers;
+	ok($leaving->{run}->finish, '... and goes');
+	unlike($leaving->{error}, qr/Traceback/, '... in peace');
+}
+
 # --- and the end
 
 is_deeply(answered('dora leaves', 'DELETE', '/ticket', token => $ticket{dora}{token}), { left => JSON::PP::true }, '... the room');
@@ -200,6 +316,7 @@ is((request('GET', '/concerts'))[0], 503, 'when the server has restarted, a conn
 is((request('GET', '/concerts'))[0], 200, '... and another is made');
 verified($node, 'postgres', 'the sale');
 
+unlike($shop->{error}, qr/Traceback/, 'all of it was meant');
 $node->stop;
 is((request('GET', '/concerts'))[2]{'retry-after'}, 1, 'without a server: try again');
 done_testing();

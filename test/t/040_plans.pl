@@ -65,7 +65,7 @@ sub combinations
 	return map { "$function(" . join(', ', $seller // (), $_ eq '' ? () : $_) . ')' } @calls;
 }
 
-my @sales = ('concert_id => 7', 'performance_id => 7', q(user_id => 'plan-u'), q("from" => now() - interval '40 days'),
+my @sales = ('concert_id => 7', 'performance_id => 7', q(user_id => 'plan-u'), q(since => now() - interval '40 days'),
 	q(until => now() - interval '20 days'));
 my $states = { reservations => [ map { "status => '$_'" } qw(held cancelled) ], payments => [ map { "status => '$_'" } qw(captured pending) ] };
 my @lists = (

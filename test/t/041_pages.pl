@@ -38,31 +38,31 @@ $node->safe_psql(
 		('concerts(3, AFTER)', 'concert_id'),
 		('concert_search($$ages$$, 3, AFTER)', 'concert_id'),
 		('concerts_by_seller($$sam$$, 3, AFTER)', 'concert_id'),
-		('concerts_by_date("limit" => 3, after => AFTER)', 'performance_id'),
+		('concerts_by_date(max_count => 3, after => AFTER)', 'performance_id'),
 		('performances(1, 3, AFTER)', 'performance_id'),
 		('user_reservations($$ann$$, 3, AFTER)', 'reservation_id'),
 		('point_history($$ann$$, 3, AFTER)', 'ledger_id'),
-		('operator_reservations("limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations("from" => now() - interval $$1 day$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations(performance_id => 1, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations(concert_id => 1, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations(user_id => $$ann$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations(status => $$paid$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_reservations(status => $$held$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('operator_payments("limit" => 3, after => AFTER)', 'payment_id'),
-		('operator_payments(concert_id => 1, "limit" => 3, after => AFTER)', 'payment_id'),
-		('operator_payments(user_id => $$ann$$, "limit" => 3, after => AFTER)', 'payment_id'),
+		('operator_reservations(max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(since => now() - interval $$1 day$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(performance_id => 1, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(concert_id => 1, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(user_id => $$ann$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(status => $$paid$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_reservations(status => $$held$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('operator_payments(max_count => 3, after => AFTER)', 'payment_id'),
+		('operator_payments(concert_id => 1, max_count => 3, after => AFTER)', 'payment_id'),
+		('operator_payments(user_id => $$ann$$, max_count => 3, after => AFTER)', 'payment_id'),
 		('seller_concerts($$sam$$, 3, AFTER)', 'concert_id'),
-		('seller_reservations($$sam$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('seller_reservations($$sam$$, status => $$paid$$, "limit" => 3, after => AFTER)', 'reservation_id'),
-		('seller_payments($$sam$$, "limit" => 3, after => AFTER)', 'payment_id');
+		('seller_reservations($$sam$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('seller_reservations($$sam$$, status => $$paid$$, max_count => 3, after => AFTER)', 'reservation_id'),
+		('seller_payments($$sam$$, max_count => 3, after => AFTER)', 'payment_id');
 	DO $$
 	DECLARE
 		l record;
 	BEGIN
 		FOR l IN SELECT * FROM public.list LOOP
 			EXECUTE format('UPDATE public.list SET there = ARRAY(SELECT %I FROM %s) WHERE n = %s', l.key,
-				replace(replace(replace(l.call, 'AFTER', 'NULL'), '3, NULL', '1000, NULL'), '"limit" => 3', '"limit" => 1000'), l.n);
+				replace(replace(replace(l.call, 'AFTER', 'NULL'), '3, NULL', '1000, NULL'), 'max_count => 3', 'max_count => 1000'), l.n);
 		END LOOP;
 	END $$;
 
