@@ -128,8 +128,7 @@ line_size(uint32_t max_entries)
 {
 	size_t entries = (size_t) max_entries * (sizeof(int64_t) + 3 * sizeof(uint32_t));
 
-	return offsetof(Line, data) + entries +
-		   (max_entries / LINE_GROUP + 1) * sizeof(uint32_t);
+	return offsetof(Line, data) + entries + (max_entries / LINE_GROUP + 1) * sizeof(uint32_t);
 }
 
 void
@@ -734,8 +733,7 @@ page_insert(LinePage *page, uint32_t slot, uint32_t place)
 
 			for (; w > WORD_NO(slot); w--)
 				words[w] = words[w] << 1 | words[w - 1] >> 63;
-			words[w] = (words[w] & LOW_BITS(slot % 64)) |
-					   (words[w] & ~LOW_BITS(slot % 64)) << 1;
+			words[w] = (words[w] & LOW_BITS(slot % 64)) | (words[w] & ~LOW_BITS(slot % 64)) << 1;
 		}
 	}
 	page->place[slot] = place;

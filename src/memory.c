@@ -471,7 +471,8 @@ memory_queues_detail(void)
 	for (int slot = 0; slot < memory->max_queues; slot++)
 	{
 		used += OidIsValid(queues[slot].key.database);
-		others += OidIsValid(queues[slot].key.database) && queues[slot].key.database != MyDatabaseId;
+		others +=
+			OidIsValid(queues[slot].key.database) && queues[slot].key.database != MyDatabaseId;
 	}
 	LWLockRelease(directory_lock());
 	return psprintf("ticket.max_queues is %d: %d have a slot, %d of them in other databases.",

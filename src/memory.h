@@ -168,7 +168,8 @@ typedef struct MemoryFull
 	int64 queue_places; /* of these in this one */
 } MemoryFull;
 
-pg_attribute_noreturn() extern void memory_full_error(const MemoryFull *full, const char *message);
+pg_attribute_noreturn()
+extern void memory_full_error(const MemoryFull *full, const char *message);
 extern char *memory_queues_detail(void);
 
 /* With the queue lock held exclusively. */

@@ -266,12 +266,12 @@ check_page(const Line *line, uint32_t at)
 	return (int) taken;
 }
 
-/* What line.h says of the pages of a line. */
+/* What line.h says of how full pages are. */
 static void
-check_pages(const Line *line)
+check_full(const Line *line)
 {
 	uint32_t n = line->n_entries;
-	int64_t taken = 0;
+	const int64_t *first = (const int64_t *) line->data;
 	uint32_t era_began = 0;
 	uint32_t eras = 1;
 
@@ -279,8 +279,7 @@ check_pages(const Line *line)
 	{
 		uint32_t row;
 
-		taken += check_page(line, at);
-		if (at > 0 && nth_page(line, at)->era != nth_page(line, at - 1)->era)
+		if (at > 0 && first[at] >> 32 != first[at - 1] >> 32)
 		{
 			era_began = at;
 			eras++;
@@ -291,6 +290,20 @@ check_pages(const Line *line)
 		else if (eras == 1)
 			check_free(line, at + 1 - row, row, PAGE + 2 * LINE_WINDOW);
 	}
+	expect(n <= (n > 0) * line_max_pages(line->n_taken) + eras - 1,
+		   "%u pages for %" PRId64 " places in %u eras", n, line->n_taken, eras);
+}
+
+/* Each page and their sums. */
+static void
+check_pages(const Line *line)
+{
+	uint32_t n = line->n_entries;
+	int64_t taken = 0;
+
+	for (uint32_t at = 0; at < n; at++)
+		taken += check_page(line, at);
+	expect(line->n_taken == taken, "%" PRId64 " taken, in pages %" PRId64, line->n_taken, taken);
 	for (uint32_t at = 0; at < n; at += LINE_GROUP)
 	{
 		uint32_t sum = 0;
@@ -299,9 +312,7 @@ check_pages(const Line *line)
 			sum += directory(line, 1)[i];
 		expect(directory(line, 3)[at / LINE_GROUP] == sum, "group of page %u is wrong", at);
 	}
-	expect(line->n_taken == taken, "%" PRId64 " taken, in pages %" PRId64, line->n_taken, taken);
-	expect(n <= (n > 0) * line_max_pages(taken) + eras - 1,
-		   "%u pages for %" PRId64 " places in %u eras", n, taken, eras);
+	check_full(line);
 }
 
 /* Everything that can be asked, about every place there is, gone or to come. */
@@ -597,7 +608,8 @@ check_crowd(const Crowd *c)
 			expect(line_rank(c->line, pool, place + 1) == i + 2 &&
 					   line_find(c->line, pool, place + 1, &state) == NULL,
 				   "one gone after %" PRId64 " is told wrong", place);
-		expect(line_next(c->line, pool, LINE_WAITING, place) == (i + 1 < c->n ? c->place[i + 1] : 0),
+		expect(line_next(c->line, pool, LINE_WAITING, place) ==
+				   (i + 1 < c->n ? c->place[i + 1] : 0),
 			   "the next after %" PRId64 " is wrong", place);
 		expect(line_walk_next(&walk) == place && walk.cell == cell, "the walk is not at %" PRId64,
 			   place);
@@ -733,7 +745,7 @@ test_every_departure(void)
 	for (int n = 0; c->n > 0; n++)
 	{
 		crowd_leave(c, random_below(8) == 0 ? 0 : random_below(c->n));
-		check_pages(c->line);
+		check_full(c->line);
 		if (n % 5000 == 0)
 			check_crowd(c);
 	}
@@ -779,6 +791,7 @@ test_any_order(void)
 			expect(line_enter(crowd[0].line, places[i], ~(uint64_t) places[i]), "no place");
 			line_set(crowd[0].line, pool, places[i], LINE_WAITING, places[i] * 3);
 			in_line++;
+			check_full(crowd[0].line);
 			if (i % 6007 == 0)
 				check_pages(crowd[0].line);
 			if (order == 3 && i > n / 2 && random_below(2) == 0)
@@ -1099,8 +1112,7 @@ static void
 test_strangers(void)
 {
 	static const int64_t strangers[] = {
-		INT64_MIN,          -1,        0, PAGE, MAX_PLACE, LINE_MAX_PLACE,
-		LINE_MAX_PLACE + 1, INT64_MAX,
+		INT64_MIN, -1, 0, PAGE, MAX_PLACE, LINE_MAX_PLACE, LINE_MAX_PLACE + 1, INT64_MAX,
 	};
 	Model *m = &model[0];
 	LineState state;
@@ -1142,11 +1154,11 @@ test_strangers(void)
 int
 main(void)
 {
-	static void (*const tests[])(void) = {
-		test_mixed,     test_long_stay,   test_patient,     test_to_the_last_place,
-		test_every_departure, test_any_order, test_eras,    test_rebuild,
-		test_in_flight, test_pop,         test_strangers,   test_ended_early,
-		test_end_unknown, test_turnover};
+	static void (*const tests[])(
+		void) = {test_mixed,           test_long_stay, test_patient,   test_to_the_last_place,
+				 test_every_departure, test_any_order, test_eras,      test_rebuild,
+				 test_in_flight,       test_pop,       test_strangers, test_ended_early,
+				 test_end_unknown,     test_turnover};
 
 	pool = malloc(line_pool_size(POOL_PAGES));
 	for (int i = 0; i < N_LINES; i++)
