@@ -203,11 +203,14 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT tokens float8,
 	OUT bytes bigint,
 	OUT ends_at timestamptz,
-	OUT limits_at timestamptz
+	OUT limits_at timestamptz,
+	OUT places bigint,
+	OUT pages int,
+	OUT max_pages int
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
-	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes';
+	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes, places taken, pages of them and how many these may be';
 
 CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_state
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_find';
@@ -278,10 +281,10 @@ SELECT queues, max_queues, places, max_places, pages, max_pages, bytes FROM tick
 COMMENT ON VIEW ticket.memory_stats IS 'The shared memory of the waiting rooms at a glance, over all databases';
 COMMENT ON COLUMN ticket.memory_stats.queues IS 'Waiting rooms that have a slot';
 COMMENT ON COLUMN ticket.memory_stats.max_queues IS 'Slots there are: ticket.max_queues';
-COMMENT ON COLUMN ticket.memory_stats.places IS 'Places waiting, active or of transactions still running';
+COMMENT ON COLUMN ticket.memory_stats.places IS 'Places waiting, active or of transactions still running; when there are max_places, whoever would enter gets TK004';
 COMMENT ON COLUMN ticket.memory_stats.max_places IS 'Places there may be: ticket.max_waiting';
-COMMENT ON COLUMN ticket.memory_stats.pages IS 'Pages of 4,096 places in use';
-COMMENT ON COLUMN ticket.memory_stats.max_pages IS 'Pages there are';
+COMMENT ON COLUMN ticket.memory_stats.pages IS 'Pages of 2,048 places in use';
+COMMENT ON COLUMN ticket.memory_stats.max_pages IS 'Pages there are: enough for max_places, however they lie in max_queues lines';
 COMMENT ON COLUMN ticket.memory_stats.bytes IS 'Size of it all, used or not';
 
 SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_enqueue,ticket_status,ticket_leave}');

@@ -324,6 +324,11 @@ BEGIN
 		SELECT 14, format('queue %s: memory has none over before %s, one is at %s', m.queue_id, m.ends_at, e.expires_at)
 		FROM memory m JOIN entries e ON e.queue_id = m.queue_id WHERE m.ends_at > e.expires_at
 		UNION ALL
+		/* Places or pages that are never given back would fill it. */
+		SELECT 14, format('queue %s: memory has %s waiting, %s active in %s places, %s pages', m.queue_id, m.waiting, m.active,
+			m.places, m.pages)
+		FROM memory m WHERE m.places <> m.waiting + m.active OR m.pages > m.max_pages
+		UNION ALL
 		SELECT 15, format('queue %s: %s tickets, and no queue', e.queue_id, e.waiting + e.active) FROM entries e
 		WHERE NOT EXISTS (SELECT FROM ticket.queue q WHERE q.queue_id = e.queue_id)
 		UNION ALL

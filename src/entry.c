@@ -227,7 +227,7 @@ no_such_queue(int64 queue_id)
 	owner_begin(&owner);
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
 		queue_not_found(queue_id);
-	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
+	ticket_error(ERROR_QUEUE_FULL, memory_queues_detail(),
 				 "Raise ticket.max_queues and restart the server.",
 				 "queue %lld has no shared memory", (long long) queue_id);
 }
@@ -245,7 +245,7 @@ typedef enum Entrance
  * of the line.
  */
 static Entrance
-take_place(TicketView *view, TimestampTz now)
+take_place(TicketView *view, TimestampTz now, MemoryFull *full)
 {
 	Queue *queue;
 	int64 credit;
@@ -261,7 +261,7 @@ take_place(TicketView *view, TimestampTz now)
 	if (!closed)
 	{
 		queue_refill(queue, now);
-		view->token.place = queue_take_place(queue, 0, view->token.secret);
+		view->token.place = queue_take_place(queue, 0, view->token.secret, full);
 		ok = view->token.place != 0;
 	}
 	credit = view->ended_active ? pending_credit(queue) : 0;
@@ -286,14 +286,12 @@ take_place(TicketView *view, TimestampTz now)
 
 pg_attribute_noreturn()
 static void
-refuse_entry(Entrance entrance, int64 queue_id)
+refuse_entry(Entrance entrance, int64 queue_id, const MemoryFull *full)
 {
 	if (entrance == ENTRANCE_CLOSED)
 		ticket_error(ERROR_QUEUE_CLOSED, "Its mode is 'drain', or it is being deleted.", NULL,
 					 "queue %lld lets nobody new in", (long long) queue_id);
-	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
-				 "Try again later; the operator can raise ticket.max_waiting and restart the server.",
-				 "no room for another ticket");
+	memory_full_error(full, "no room for another ticket");
 }
 
 /*
@@ -457,16 +455,17 @@ ticket_enqueue(PG_FUNCTION_ARGS)
 	while (!done)
 	{
 		TimestampTz now = clock_now();
+		MemoryFull full;
 		Entrance entrance;
 
 		CHECK_FOR_INTERRUPTS();
-		entrance = take_place(&view, now);
+		entrance = take_place(&view, now, &full);
 		if (entrance != ENTRANCE_OPEN)
 		{
 			/* Who is in already keeps what he has. */
 			if (find_ticket(&view, user, &active) && keep_ticket(&view, active, now))
 				break;
-			refuse_entry(entrance, view.token.queue_id);
+			refuse_entry(entrance, view.token.queue_id, &full);
 		}
 		done = insert_ticket(&view, user, now) || meet_ticket(&view, user, now);
 	}

@@ -142,7 +142,7 @@ load_queues(Relation relation, Snapshot snapshot)
 
 /* Returns false when the place does not fit. */
 static bool
-load_entry(TupleTableSlot *row, TimestampTz now)
+load_entry(TupleTableSlot *row, TimestampTz now, MemoryFull *full)
 {
 	bool isnull;
 	bool ended;
@@ -173,7 +173,7 @@ load_entry(TupleTableSlot *row, TimestampTz now)
 		queue->bucket = Max(0, queue->bucket - 1);
 	if (!ended)
 	{
-		ok = queue_take_place(queue, place, secret) != 0;
+		ok = queue_take_place(queue, place, secret, full) != 0;
 		if (ok && active)
 		{
 			line_set(line, memory_pool(), place, LINE_ACTIVE, expires_at);
@@ -193,19 +193,18 @@ load_entries(Relation relation, Snapshot snapshot)
 	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 	TimestampTz now = clock_now();
+	MemoryFull full;
 	bool ok = true;
 
 	while (ok && table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		ok = load_entry(row, now);
+		ok = load_entry(row, now, &full);
 	}
 	ExecDropSingleTupleTableSlot(row);
 	table_endscan(scan);
 	if (!ok)
-		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_waiting is %d.", ticket_max_waiting),
-					 "Raise ticket.max_waiting and restart the server.",
-					 "the tickets in ticket.queue_entry do not fit into shared memory");
+		memory_full_error(&full, "the tickets in ticket.queue_entry do not fit into shared memory");
 }
 
 /*

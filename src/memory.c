@@ -49,17 +49,24 @@ static LWLockPadded *locks = NULL;
 
 /* ---------- start ---------- */
 
-/* Every queue may leave one page half used. */
+/* A line has at most one page that is not as full as the others: see line.h. */
 static uint32
 page_count(void)
 {
-	return (ticket_max_waiting + LINE_PAGE_PLACES - 1) / LINE_PAGE_PLACES + ticket_max_queues;
+	return line_max_pages(ticket_max_waiting) - 1 + ticket_max_queues;
+}
+
+/* One queue may have all the places, and pages of every era. */
+static uint32
+line_max_entries(void)
+{
+	return line_max_pages(ticket_max_waiting) + (uint32) (LINE_MAX_PLACE >> 32);
 }
 
 static Size
 line_stride(void)
 {
-	return MAXALIGN(line_size(page_count()));
+	return MAXALIGN(line_size(line_max_entries()));
 }
 
 /* Twice as many users as may be in: most will not be forgotten while they are. */
@@ -274,7 +281,7 @@ queue_slot_create(int64 queue_id, const QueueConfig *config)
 			memset(queue, 0, sizeof(Queue));
 			queue->key = key;
 			queue->generation = generation + 1;
-			line_init(queue_line(queue), memory->n_pages);
+			line_init(queue_line(queue), line_max_entries());
 			queue->bucket = config->promote_count;
 			queue->bucket_at = DT_NOBEGIN;
 			queue->ends_at = queue->ends_since = DT_NOEND;
@@ -290,14 +297,11 @@ static void
 slot_clear(Queue *queue)
 {
 	uint32 page;
-	uint64 places = 0;
+	uint64 places = queue_line(queue)->n_taken;
 
 	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
-	while ((page = line_pop_page(queue_line(queue))) != LINE_NO_PAGE)
-	{
-		places += pool->pages[page].used;
+	while ((page = line_pop_page(queue_line(queue), pool)) != LINE_NO_PAGE)
 		line_pool_give(pool, page);
-	}
 	LWLockRelease(&locks[POOL_LOCK].lock);
 	pg_atomic_fetch_sub_u64(&memory->places, places);
 	hash_search(queue_hash, &queue->key, HASH_REMOVE, NULL);
@@ -318,61 +322,129 @@ queue_slot_free(int slot, uint32 generation)
 
 /* ---------- places ---------- */
 
-/*
- * Takes a place, the next one if place is 0.  Returns it, or 0 when shared
- * memory is full.
- */
-int64
-queue_take_place(Queue *queue, int64 place, uint64 secret)
+/* What is free again goes back before it is counted as free. */
+static void
+give_pages(uint32 pages)
 {
-	Line *line = queue_line(queue);
+	if (pages == LINE_NO_PAGE)
+		return;
+	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
+	line_pool_give(pool, pages);
+	LWLockRelease(&locks[POOL_LOCK].lock);
+}
 
-	if (place == 0)
-		place = line->next_place;
-	if (place < 1 || place > LINE_MAX_PLACE)
-		return 0;
-	if (pg_atomic_fetch_add_u64(&memory->places, 1) >= (uint64) memory->max_places)
-	{
-		pg_atomic_fetch_sub_u64(&memory->places, 1);
-		return 0;
-	}
-	if (line_lacks_page(line, place))
+/*
+ * Makes room for a place in the line; false: no page is left.  That does not
+ * happen as long as memory->places is within its bound (line.h, page_count).
+ */
+static bool
+make_room(Line *line, int64 place)
+{
+	uint32 freed = LINE_NO_PAGE;
+	bool room = line_make_room(line, pool, place, &freed);
+
+	give_pages(freed);
+	if (!room)
 	{
 		uint32 page;
 
 		LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
 		page = line_pool_take(pool);
 		LWLockRelease(&locks[POOL_LOCK].lock);
-		if (page == LINE_NO_PAGE)
-		{
-			pg_atomic_fetch_sub_u64(&memory->places, 1);
-			return 0;
-		}
-		line_add_page(line, pool, place, page);
+		room = page != LINE_NO_PAGE && line_add_page(line, pool, place, page);
+		if (!room)
+			give_pages(page);
 	}
-	line_take(line, pool, place, secret);
-	return place;
+	return room;
 }
 
-static void
-give_page(uint32 page)
+/*
+ * Takes a place, the next one if place is 0.  Returns it, or 0, and `full` says
+ * why there is none.
+ */
+int64
+queue_take_place(Queue *queue, int64 place, uint64 secret, MemoryFull *full)
 {
-	if (page == LINE_NO_PAGE)
-		return;
-	LWLockAcquire(&locks[POOL_LOCK].lock, LW_EXCLUSIVE);
-	line_pool_give(pool, page);
-	LWLockRelease(&locks[POOL_LOCK].lock);
+	Line *line = queue_line(queue);
+
+	if (place == 0)
+		place = line->next_place;
+	*full = (MemoryFull){.queue_places = line->n_taken};
+	if (place < 1 || place > LINE_MAX_PLACE)
+	{
+		full->shortage = SHORT_OF_NUMBERS;
+		return 0;
+	}
+	full->places = pg_atomic_fetch_add_u64(&memory->places, 1);
+	if (full->places < memory->max_places)
+	{
+		if (make_room(line, place))
+		{
+			line_take(line, pool, place, secret);
+			return place;
+		}
+		full->shortage = SHORT_OF_PAGES;
+	}
+	pg_atomic_fetch_sub_u64(&memory->places, 1);
+	return 0;
+}
+
+/* TK004: says what has run out, and who can do what about it. */
+void
+memory_full_error(const MemoryFull *full, const char *message)
+{
+	switch (full->shortage)
+	{
+		case SHORT_OF_PLACES:
+			ticket_error(
+				ERROR_QUEUE_FULL,
+				psprintf("ticket.max_waiting is %lld: so many places are taken, %lld of them in this queue.",
+						 (long long) memory->max_places, (long long) full->queue_places),
+				"Try again later; the operator can end what is over with queue_clear, or raise ticket.max_waiting and restart the server.",
+				"%s", message);
+		case SHORT_OF_PAGES:
+			ticket_error(
+				ERROR_QUEUE_FULL,
+				psprintf("All %u pages of shared memory are in use, for %lld places; ticket.max_waiting is %lld.",
+						 memory->n_pages, (long long) full->places,
+						 (long long) memory->max_places),
+				"The operator can raise ticket.max_waiting and restart the server.", "%s", message);
+		case SHORT_OF_NUMBERS:
+			ticket_error(ERROR_QUEUE_FULL,
+						 psprintf("Places have numbers up to %lld, and the last is given out.",
+								  (long long) LINE_MAX_PLACE),
+						 "The operator can create another queue.", "%s", message);
+	}
+	pg_unreachable();
+}
+
+/* For TK004 where there is no slot: how many queues there are, and where. */
+char *
+memory_queues_detail(void)
+{
+	int used = 0;
+	int others = 0;
+
+	LWLockAcquire(directory_lock(), LW_SHARED);
+	for (int slot = 0; slot < memory->max_queues; slot++)
+	{
+		used += OidIsValid(queues[slot].key.database);
+		others +=
+			OidIsValid(queues[slot].key.database) && queues[slot].key.database != MyDatabaseId;
+	}
+	LWLockRelease(directory_lock());
+	return psprintf("ticket.max_queues is %d: %d have a slot, %d of them in other databases.",
+					memory->max_queues, used, others);
 }
 
 void
 queue_drop_place(Queue *queue, int64 place)
 {
-	Line *line = queue_line(queue);
+	bool dropped;
 
-	if (line_lacks_page(line, place))
-		return;
-	give_page(line_drop(line, pool, place));
-	pg_atomic_fetch_sub_u64(&memory->places, 1);
+	give_pages(line_drop(queue_line(queue), pool, place, &dropped));
+	if (dropped)
+		pg_atomic_fetch_sub_u64(&memory->places, 1);
 }
 
 /*
@@ -402,7 +474,7 @@ queue_end_place(Queue *queue, int64 place, LineState expected)
 {
 	bool dropped;
 
-	give_page(line_end(queue_line(queue), pool, place, expected, &dropped));
+	give_pages(line_end(queue_line(queue), pool, place, expected, &dropped));
 	if (dropped)
 		pg_atomic_fetch_sub_u64(&memory->places, 1);
 }
@@ -509,7 +581,9 @@ database_begin_load(void)
 		changes = entry->hand_changes;
 	LWLockRelease(directory_lock());
 	if (!entry)
-		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory->max_queues),
+		ticket_error(ERROR_QUEUE_FULL,
+					 psprintf("ticket.max_queues is %d, and so many databases use the extension.",
+							  memory->max_queues),
 					 "Raise ticket.max_queues and restart the server.",
 					 "no shared memory for another database");
 	return changes;

@@ -150,8 +150,27 @@ extern void queue_slot_free(int slot, uint32 generation);
 extern int memory_max_queues(void);
 extern Queue *memory_queue(int slot);
 
+/* Why there is no place, and the figures of that moment. */
+typedef enum MemoryShortage
+{
+	SHORT_OF_PLACES, /* all that ticket.max_waiting allows are taken */
+	SHORT_OF_PAGES, /* no page is left for a place that it allows */
+	SHORT_OF_NUMBERS /* the queue has given out the last there is */
+} MemoryShortage;
+
+typedef struct MemoryFull
+{
+	MemoryShortage shortage;
+	int64 places; /* taken, over all queues */
+	int64 queue_places; /* of these in this one */
+} MemoryFull;
+
+pg_attribute_noreturn()
+extern void memory_full_error(const MemoryFull *full, const char *message);
+extern char *memory_queues_detail(void);
+
 /* With the queue lock held exclusively. */
-extern int64 queue_take_place(Queue *queue, int64 place, uint64 secret);
+extern int64 queue_take_place(Queue *queue, int64 place, uint64 secret, MemoryFull *full);
 extern void queue_drop_place(Queue *queue, int64 place);
 extern void queue_set_place(Queue *queue, int64 place, LineState state, TimestampTz time);
 extern void queue_note_end(Queue *queue, TimestampTz ends_at);

@@ -234,7 +234,7 @@ pending_new_queue(int64 queue_id, const QueueConfig *config)
 	pending_reserve(1);
 	queue = queue_slot_create(queue_id, config);
 	if (queue == NULL)
-		ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
+		ticket_error(ERROR_QUEUE_FULL, memory_queues_detail(),
 					 "Delete a queue that is no longer needed, or raise ticket.max_queues and restart the server.",
 					 "no shared memory for another queue");
 	add_queue_change(CHANGE_NEW_QUEUE, queue, 0);

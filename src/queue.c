@@ -467,7 +467,8 @@ queue_next_due(int64 queue_id, TimestampTz now)
  *		admitted bigint, entered bigint, promoted bigint, ended bigint,
  *		outflow float8, changes bigint, in_flight int, first_place bigint,
  *		ended_rate float8, promoted_rate float8, tokens float8, bytes bigint,
- *		ends_at timestamptz, limits_at timestamptz)
+ *		ends_at timestamptz, limits_at timestamptz,
+ *		places bigint, pages int, max_pages int)
  *
  * The counters of this database's queues.  active counts places, admitted
  * counts room taken, transactions still running included; first_place is the
@@ -475,7 +476,8 @@ queue_next_due(int64 queue_id, TimestampTz now)
  * ended_rate and promoted_rate are per second; tokens are how many the rate
  * lets in now; bytes are those of the pages in use; no
  * active ticket ends before ends_at; limits_at is when fewer came to be allowed
- * in than before.
+ * in than before; places are those taken, transactions still running included;
+ * pages those in use, max_pages as many as so many places may take.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -496,8 +498,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[17];
-		bool nulls[17] = {false};
+		Datum values[20];
+		bool nulls[20] = {false};
 		TimestampTz now;
 		int64 first;
 
@@ -528,6 +530,9 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		nulls[15] = line.n_active == 0;
 		values[16] = TimestampTzGetDatum(copy.limits_at);
 		nulls[16] = copy.limits_at == 0;
+		values[17] = Int64GetDatum(line.n_taken);
+		values[18] = Int32GetDatum(line.n_entries);
+		values[19] = Int32GetDatum(line.n_taken == 0 ? 0 : line_max_pages(line.n_taken));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -68,7 +68,7 @@ define_settings(void)
 	DefineCustomIntVariable(
 		"ticket.max_waiting",
 		"Places of waiting and active tickets that shared memory holds, over all queues.",
-		"Each takes about 21 bytes.", &ticket_max_waiting, 1000000, 1, 1000000000, PGC_POSTMASTER,
+		"Each takes about 26 bytes.", &ticket_max_waiting, 1000000, 1, 1000000000, PGC_POSTMASTER,
 		0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"ticket.max_map_seats",

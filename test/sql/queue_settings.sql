@@ -337,7 +337,7 @@ RESET ticket.clock_offset;
 SELECT places, queues, pages FROM memory_stats \gset before_
 SELECT is((SELECT format('%s %s %s %s', max_queues, max_places, max_pages, bytes > max_places * 16) FROM memory_stats),
 	format('%s %s %s t', current_setting('ticket.max_queues'), current_setting('ticket.max_waiting'),
-		(current_setting('ticket.max_waiting')::int + 4095) / 4096 + current_setting('ticket.max_queues')::int), 'memory_stats: what there is');
+		current_setting('ticket.max_waiting')::int / 1920 + current_setting('ticket.max_queues')::int), 'memory_stats: what there is');
 BEGIN;
 SELECT queue_create('memory') AS q \gset
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 4096) AS i \gset

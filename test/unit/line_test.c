@@ -13,9 +13,13 @@
 #include "harness.h"
 #include "line.h"
 
-#define MAX_PLACE 50000 /* that the model has room for */
-#define POOL_PAGES 32
+#define PAGE LINE_PAGE_SLOTS
 #define N_LINES 3
+#define MAX_PLACE 50000 /* that the model has room for */
+#define ROOM (N_LINES * MAX_PLACE) /* places taken at a time, as memory.c bounds them */
+/* What memory.c makes of that, and no page more. */
+#define POOL_PAGES (N_LINES + ROOM / (PAGE - LINE_PAGE_SPARE))
+#define MAX_ENTRIES (1 + ROOM / (PAGE - LINE_PAGE_SPARE) + 64)
 #define BEYOND ((INT64_C(1) << 44) + 1) /* its page number doesn't fit */
 
 /* What the model says of a place; UNTAKEN and FLYING are LINE_GONE outside. */
@@ -39,6 +43,7 @@ typedef struct Model
 
 static LinePool *pool;
 static bool page_in_use[POOL_PAGES];
+static int64_t n_taken; /* in all lines */
 static Model model[N_LINES];
 
 /* Empty lines and a pool all of whose pages are free. */
@@ -49,52 +54,84 @@ start(void)
 	memset(pool, 0xa5, line_pool_size(POOL_PAGES));
 	line_pool_init(pool, POOL_PAGES);
 	memset(page_in_use, 0, sizeof(page_in_use));
+	n_taken = 0;
 	for (int i = 0; i < N_LINES; i++)
 	{
 		Line *line = model[i].line;
 
 		memset(&model[i], 0, sizeof(Model));
-		memset(line, 0xa5, line_size(POOL_PAGES));
+		memset(line, 0xa5, line_size(MAX_ENTRIES));
 		model[i].line = line;
 		model[i].next_place = 1;
-		line_init(line, POOL_PAGES);
+		line_init(line, MAX_ENTRIES);
 	}
 }
 
 /* ---------- the same change to line and model ---------- */
 
 static void
-give_page(uint32_t page)
+give_pages(uint32_t pages)
 {
-	if (page == LINE_NO_PAGE)
-		return;
-	if (expect(page < POOL_PAGES && page_in_use[page], "page %u given back but not in use", page))
+	for (uint32_t page = pages; page != LINE_NO_PAGE; page = pool->pages[page].next)
 	{
+		if (!expect(page < POOL_PAGES && page_in_use[page], "page %u given back but not in use",
+					page))
+			return;
 		page_in_use[page] = false;
-		line_pool_give(pool, page);
 	}
+	line_pool_give(pool, pages);
 }
 
-/* False, and nothing has changed, when the pool is empty. */
+/* False, and nothing has changed, when all places are taken: never for want of a page. */
+static bool
+line_enter(Line *line, int64_t place, uint64_t secret)
+{
+	uint32_t freed = LINE_NO_PAGE;
+
+	if (n_taken == ROOM)
+		return false;
+	n_taken++;
+	if (!line_make_room(line, pool, place, &freed))
+	{
+		uint32_t page;
+
+		give_pages(freed);
+		freed = LINE_NO_PAGE;
+		page = line_pool_take(pool);
+		if (!expect(page < POOL_PAGES, "no page for %" PRId64 ", with %" PRId64 " places", place,
+					n_taken))
+			abort();
+		expect(!page_in_use[page], "page %u given out twice", page);
+		page_in_use[page] = true;
+		expect(line_add_page(line, pool, place, page), "the directory is full");
+		expect(line_make_room(line, pool, place, &freed), "no room in the new page");
+	}
+	give_pages(freed);
+	line_take(line, pool, place, secret);
+	return true;
+}
+
+static void
+line_leave(Line *line, int64_t place)
+{
+	bool dropped;
+
+	give_pages(line_drop(line, pool, place, &dropped));
+	expect(dropped, "place %" PRId64 " was not taken", place);
+	n_taken -= dropped;
+}
+
 static bool
 take(Model *m, int64_t place)
 {
-	if (line_lacks_page(m->line, place))
-	{
-		uint32_t page = line_pool_take(pool);
+	uint64_t secret = random_bits();
 
-		if (page == LINE_NO_PAGE)
-			return false;
-		expect(page < POOL_PAGES && !page_in_use[page], "page %u given out twice", page);
-		page_in_use[page] = true;
-		line_add_page(m->line, pool, place, page);
-		expect(!line_lacks_page(m->line, place), "place %" PRId64 " lacks its new page", place);
-	}
+	if (!line_enter(m->line, place, secret))
+		return false;
 	m->state[place] = FLYING;
-	m->secret[place] = random_bits();
+	m->secret[place] = secret;
 	if (place >= m->next_place)
 		m->next_place = place + 1;
-	line_take(m->line, pool, place, m->secret[place]);
 	return true;
 }
 
@@ -110,7 +147,7 @@ static void
 drop(Model *m, int64_t place)
 {
 	m->state[place] = DROPPED;
-	give_page(line_drop(m->line, pool, place));
+	line_leave(m->line, place);
 }
 
 static bool
@@ -163,6 +200,121 @@ check_next(const Model *m, LineState state, int64_t after, int64_t next)
 		   got, state, next);
 }
 
+/* The directory, as line.h describes it. */
+static const uint32_t *
+directory(const Line *line, int column)
+{
+	return (const uint32_t *) ((const int64_t *) line->data + line->max_entries) +
+		   column * line->max_entries;
+}
+
+static const LinePage *
+nth_page(const Line *line, uint32_t at)
+{
+	return &pool->pages[directory(line, 0)[at]];
+}
+
+/* Whether so many pages in a row have less than that free. */
+static void
+check_free(const Line *line, uint32_t from, uint32_t n, uint32_t less_than)
+{
+	uint32_t free = 0;
+
+	for (uint32_t i = from; i < from + n; i++)
+		free += PAGE - directory(line, 2)[i];
+	expect(free < less_than, "%u free in the %u pages from %u of %u", free, n, from,
+		   line->n_entries);
+}
+
+/* A page is what its line and it itself say. */
+static int
+check_page(const Line *line, uint32_t at)
+{
+	const LinePage *page = nth_page(line, at);
+	uint32_t taken = 0;
+	uint32_t waiting = 0;
+	uint32_t active = 0;
+
+	expect(page->n_slots > 0 && page->n_slots <= PAGE, "page %u has %u slots", at, page->n_slots);
+	expect(((const int64_t *) line->data)[at] == (((int64_t) page->era << 32) | page->place[0]),
+		   "page %u begins elsewhere", at);
+	if (at > 0)
+		expect(((const int64_t *) line->data)[at] >
+				   (((int64_t) nth_page(line, at - 1)->era << 32) |
+					nth_page(line, at - 1)->place[nth_page(line, at - 1)->n_slots - 1]),
+			   "page %u is not behind the one before", at);
+	for (uint32_t i = 1; i < page->n_slots; i++)
+		expect(page->place[i - 1] < page->place[i], "page %u is not sorted at %u", at, i);
+	for (int w = 0; w < LINE_PAGE_WORDS; w++)
+	{
+		expect(((page->waiting[w] | page->active[w]) & ~page->taken[w]) == 0 &&
+				   (page->waiting[w] & page->active[w]) == 0,
+			   "page %u has contradicting bits in %d", at, w);
+		for (int bit = 0; bit < 64; bit++)
+			expect(w * 64 + bit < page->n_slots || (page->taken[w] >> bit & 1) == 0,
+				   "page %u has a bit beyond its slots", at);
+		taken += __builtin_popcountll(page->taken[w]);
+		waiting += __builtin_popcountll(page->waiting[w]);
+		active += __builtin_popcountll(page->active[w]);
+	}
+	expect(directory(line, 1)[at] == waiting && directory(line, 2)[at] == taken && taken > 0 &&
+			   page->n_active == active,
+		   "page %u is counted wrong", at);
+	for (int p = 0; p < LINE_PAGE_PARTS; p++)
+		waiting -= page->part[p];
+	expect(waiting == 0, "page %u has wrong parts", at);
+	return (int) taken;
+}
+
+/* What line.h says of how full pages are. */
+static void
+check_full(const Line *line)
+{
+	uint32_t n = line->n_entries;
+	const int64_t *first = (const int64_t *) line->data;
+	uint32_t era_began = 0;
+	uint32_t eras = 1;
+
+	for (uint32_t at = 0; at < n; at++)
+	{
+		uint32_t row;
+
+		if (at > 0 && first[at] >> 32 != first[at - 1] >> 32)
+		{
+			era_began = at;
+			eras++;
+		}
+		row = at + 1 - era_began < LINE_WINDOW ? at + 1 - era_began : LINE_WINDOW;
+		if (at == n - 1)
+			check_free(line, at + 1 - row, row, PAGE + LINE_PAGE_SPARE);
+		else if (eras == 1)
+			check_free(line, at + 1 - row, row, PAGE + 2 * LINE_WINDOW);
+	}
+	expect(n <= (n > 0) * line_max_pages(line->n_taken) + eras - 1,
+		   "%u pages for %" PRId64 " places in %u eras", n, line->n_taken, eras);
+}
+
+/* Each page and their sums. */
+static void
+check_pages(const Line *line)
+{
+	uint32_t n = line->n_entries;
+	int64_t taken = 0;
+
+	for (uint32_t at = 0; at < n; at++)
+		taken += check_page(line, at);
+	expect(line->n_taken == taken, "%" PRId64 " taken, in pages %" PRId64, line->n_taken, taken);
+	for (uint32_t at = 0; at < n; at += LINE_GROUP)
+	{
+		uint32_t sum = 0;
+
+		for (uint32_t i = at; i < n && i < at + LINE_GROUP; i++)
+			sum += directory(line, 1)[i];
+		expect(directory(line, 3)[at / LINE_GROUP] == sum, "group of page %u is wrong", at);
+	}
+	check_full(line);
+}
+
 /* Everything that can be asked, about every place there is, gone or to come. */
 static void
 check_line(const Model *m)
@@ -171,21 +323,25 @@ check_line(const Model *m)
 	int64_t n_active = 0;
 	int64_t next_waiting = 0;
 	int64_t next_active = 0;
-	uint32_t n_pages = 0;
-	int64_t last_page = -1;
+	LineWalk walk;
+	int64_t walked;
 
+	line_walk_begin(&walk, m->line, pool, LINE_WAITING, 0);
+	walked = line_walk_next(&walk);
 	for (int64_t place = 1; place <= MAX_PLACE; place++)
 	{
 		check_place(m, place);
 		check_rank(m, place, rank);
 		rank += m->state[place] == WAITING;
 		n_active += m->state[place] == ACTIVE;
-		if (is_taken(m, place) && place / LINE_PAGE_PLACES != last_page)
+		if (m->state[place] == WAITING)
 		{
-			last_page = place / LINE_PAGE_PLACES;
-			n_pages++;
+			expect(walked == place && walk.cell->secret == m->secret[place],
+				   "the walk comes to %" PRId64 ", model %" PRId64, walked, place);
+			walked = line_walk_next(&walk);
 		}
 	}
+	expect(walked == 0, "the walk comes to %" PRId64 ", model to its end", walked);
 	for (int64_t place = MAX_PLACE; place >= 0; place--)
 	{
 		check_next(m, LINE_WAITING, place, next_waiting);
@@ -208,41 +364,31 @@ check_line(const Model *m)
 		   m->line->n_waiting, rank - 1);
 	expect(m->line->n_active == n_active, "%" PRId64 " active, model %" PRId64, m->line->n_active,
 		   n_active);
-	expect(m->line->n_entries == n_pages, "%u pages, model %u", m->line->n_entries, n_pages);
+	check_pages(m->line);
 	expect(m->line->next_place == m->next_place, "next place %" PRId64 ", model %" PRId64,
 		   m->line->next_place, m->next_place);
 }
 
-/* Pages are of one line or free, none is lost, and each counts its places. */
+/* Pages are of one line or free, and none is lost. */
 static void
 check_pool(void)
 {
 	uint32_t in_lines = 0;
 	uint32_t in_use = 0;
-	int64_t used = 0;
-	int64_t active = 0;
+	int64_t taken = 0;
 
 	for (int i = 0; i < N_LINES; i++)
 	{
 		in_lines += model[i].line->n_entries;
 		for (int64_t place = 1; place <= MAX_PLACE; place++)
-		{
-			used -= is_taken(&model[i], place);
-			active -= model[i].state[place] == ACTIVE;
-		}
+			taken += is_taken(&model[i], place);
 	}
 	for (int i = 0; i < POOL_PAGES; i++)
-		if (page_in_use[i])
-		{
-			in_use++;
-			used += pool->pages[i].used;
-			active += pool->pages[i].n_active;
-		}
+		in_use += page_in_use[i];
 	expect(in_lines == in_use && pool->n_free == POOL_PAGES - in_use,
 		   "%u pages in lines, %u given out, %u of %d free", in_lines, in_use, pool->n_free,
 		   POOL_PAGES);
-	expect(used == 0 && active == 0,
-		   "pages count %" PRId64 " taken and %" PRId64 " active places too many", used, active);
+	expect(taken == n_taken, "%" PRId64 " taken, model %" PRId64, n_taken, taken);
 }
 
 static void
@@ -289,7 +435,7 @@ take_some(Model *m)
 	int64_t place = m->next_place;
 
 	if (random_below(2000) == 0)
-		place += random_below(3 * LINE_PAGE_PLACES);
+		place += random_below(3 * PAGE);
 	else if (random_below(20) == 0)
 		place = some_place(m, UNTAKEN);
 	if (place == 0 || place > MAX_PLACE || !take(m, place))
@@ -358,20 +504,14 @@ test_long_stay(void)
 	set(&model[0], 1, WAITING);
 	for (int64_t place = 2; place <= 400000; place++)
 	{
-		int64_t window = 1 + random_below(2 * LINE_PAGE_PLACES);
+		int64_t window = 1 + random_below(2 * PAGE);
 
-		if (line_lacks_page(line, place))
-			line_add_page(line, pool, place, line_pool_take(pool));
-		line_take(line, pool, place, place);
+		line_enter(line, place, place);
 		line_set(line, pool, place, LINE_WAITING, place);
 		for (; first < place - window; first++)
 		{
-			uint32_t page;
-
 			line_set(line, pool, first, LINE_ACTIVE, 0);
-			page = line_drop(line, pool, first);
-			if (page != LINE_NO_PAGE)
-				line_pool_give(pool, page);
+			line_leave(line, first);
 		}
 		if (place % 97 == 0)
 		{
@@ -383,68 +523,335 @@ test_long_stay(void)
 				   first);
 			expect(line_next(line, pool, LINE_ACTIVE, 0) == 0, "somebody is active");
 			expect(line->n_waiting == place - first + 2, "%" PRId64 " waiting", line->n_waiting);
-			expect(line->n_entries <= 4 && pool->n_free == POOL_PAGES - line->n_entries,
-				   "%u pages held for the window", line->n_entries);
 		}
+		if (place % 997 == 0)
+			check_pages(line);
 	}
 	cell = line_find(line, pool, 1, &state);
 	expect(state == LINE_WAITING && cell && cell->secret == model[0].secret[1] &&
 			   cell->time == model[0].time[1],
 		   "the first has been changed");
 	for (; first <= 400000; first++)
-	{
-		uint32_t page = line_drop(line, pool, first);
-
-		if (page != LINE_NO_PAGE)
-			line_pool_give(pool, page);
-	}
+		line_leave(line, first);
 	drop(&model[0], 1);
 	check_pool_whole();
 	result("one stays at the front while 400,000 pass");
 }
 
-/* With the pool used up newcomers are refused, the others served. */
-static void
-test_full_pool(void)
+/* ---------- lines beyond the model ---------- */
+
+/*
+ * Who is in a line, by their places: `at` says where one stands here.  Waiting
+ * all of them; secret and time are made from the place.
+ */
+typedef struct Crowd
 {
-	Model *m = &model[0];
-	Model *other = &model[2];
-	int64_t page_no = random_below(MAX_PLACE / LINE_PAGE_PLACES);
-	int64_t first = page_no == 0 ? 1 : page_no * LINE_PAGE_PLACES;
-	int n = 0;
+	Line *line;
+	int n;
+	int64_t place[ROOM];
+} Crowd;
 
+static Crowd crowd[N_LINES];
+
+static void
+start_crowds(void)
+{
 	start();
-	for (int64_t place = 1; place <= MAX_PLACE; place++)
-		if (take(m, place))
-			set(m, place, WAITING);
-	for (int i = 1; i < N_LINES; i++)
-		for (int64_t place = 1; place <= MAX_PLACE; place += LINE_PAGE_PLACES, n++)
-			if (take(&model[i], place))
-				set(&model[i], place, ACTIVE);
-	expect(pool->n_free == 0 && n > POOL_PAGES - MAX_PLACE / LINE_PAGE_PLACES - 1,
-		   "the pool is not full");
-	check_all();
-
-	/* Room comes with the last place of a page, not before. */
-	for (int64_t place = first; place < (page_no + 1) * LINE_PAGE_PLACES; place++)
-	{
-		expect(pool->n_free == 0, "a page is free although places of it are taken");
-		drop(m, place);
-	}
-	expect(pool->n_free == 1, "%u pages free, not 1", pool->n_free);
-	for (int64_t place = 1; place <= MAX_PLACE; place++)
-		if (other->state[place] == UNTAKEN && line_lacks_page(other->line, place))
-		{
-			expect(take(other, place), "the free page cannot be had");
-			break;
-		}
-	expect(pool->n_free == 0, "the page was not used");
-	check_all();
 	for (int i = 0; i < N_LINES; i++)
-		drop_all(&model[i]);
-	check_all();
+		crowd[i] = (Crowd){.line = model[i].line};
+}
+
+static bool
+crowd_enter(Crowd *c, int64_t place)
+{
+	int at = c->n;
+
+	if (!line_enter(c->line, place, ~(uint64_t) place))
+		return false;
+	line_set(c->line, pool, place, LINE_WAITING, place * 3);
+	while (at > 0 && c->place[at - 1] > place)
+		at--;
+	memmove(c->place + at + 1, c->place + at, (c->n - at) * sizeof(c->place[0]));
+	c->place[at] = place;
+	c->n++;
+	return true;
+}
+
+static void
+crowd_leave(Crowd *c, int at)
+{
+	line_leave(c->line, c->place[at]);
+	c->n--;
+	memmove(c->place + at, c->place + at + 1, (c->n - at) * sizeof(c->place[0]));
+}
+
+static void
+check_crowd(const Crowd *c)
+{
+	LineWalk walk;
+
+	line_walk_begin(&walk, c->line, pool, LINE_WAITING, 0);
+	for (int i = 0; i < c->n; i++)
+	{
+		LineState state;
+		int64_t place = c->place[i];
+		LineCell *cell = line_find(c->line, pool, place, &state);
+
+		if (!expect(cell != NULL && state == LINE_WAITING, "place %" PRId64 " does not wait",
+					place))
+			continue;
+		expect(cell->secret == ~(uint64_t) place && cell->time == place * 3,
+			   "place %" PRId64 " is another", place);
+		expect(line_rank(c->line, pool, place) == i + 1, "rank %" PRId64 " of %" PRId64,
+			   line_rank(c->line, pool, place), place);
+		if (i + 1 < c->n && c->place[i + 1] > place + 1)
+			expect(line_rank(c->line, pool, place + 1) == i + 2 &&
+					   line_find(c->line, pool, place + 1, &state) == NULL,
+				   "one gone after %" PRId64 " is told wrong", place);
+		expect(line_next(c->line, pool, LINE_WAITING, place) ==
+				   (i + 1 < c->n ? c->place[i + 1] : 0),
+			   "the next after %" PRId64 " is wrong", place);
+		expect(line_walk_next(&walk) == place && walk.cell == cell, "the walk is not at %" PRId64,
+			   place);
+	}
+	expect(line_walk_next(&walk) == 0, "the walk goes on");
+	expect(c->line->n_waiting == c->n && c->line->n_taken == c->n, "%" PRId64 " wait",
+		   c->line->n_waiting);
+	check_pages(c->line);
+}
+
+/* All is as it should be; and when all have left, nothing is left behind. */
+static void
+check_crowds(void)
+{
+	for (int i = 0; i < N_LINES; i++)
+		check_crowd(&crowd[i]);
+}
+
+static void
+crowds_leave(void)
+{
+	for (int i = 0; i < N_LINES; i++)
+	{
+		while (crowd[i].n > 0)
+			crowd_leave(&crowd[i], crowd[i].n - 1);
+		expect(crowd[i].line->n_entries == 0, "%u pages left over", crowd[i].line->n_entries);
+	}
 	check_pool_whole();
-	result("a pool that is used up");
+}
+
+/*
+ * Somebody enters and leaves again and again; now and then somebody stays.  The
+ * line of the patient goes over far more pages than there are.
+ */
+static void
+test_patient(void)
+{
+	int64_t next[N_LINES] = {1, 1, 1};
+	int64_t n_visits = seed == 1 ? 3000000 : 300000;
+
+	start_crowds();
+	for (int64_t n = 0; n < n_visits; n++)
+	{
+		Crowd *c = &crowd[n / 4000 % N_LINES];
+		int64_t place = next[n / 4000 % N_LINES]++;
+
+		line_enter(c->line, place, ~(uint64_t) place);
+		line_set(c->line, pool, place, LINE_WAITING, place * 3);
+		if (random_below(1500) == 0)
+			c->place[c->n++] = place;
+		else
+			line_leave(c->line, place);
+		if (n % 50021 == 0)
+			check_crowds();
+	}
+	check_crowds();
+	/* And the room is for all others. */
+	while (crowd_enter(&crowd[n_visits % N_LINES], next[n_visits % N_LINES]++))
+		;
+	expect(n_taken == ROOM, "%" PRId64 " places of %d", n_taken, ROOM);
+	check_crowds();
+	crowds_leave();
+	result("one enters and leaves again and again, a few stay");
+}
+
+/* Every place there is can be had, whoever has left and in whatever order. */
+static void
+test_to_the_last_place(void)
+{
+	int64_t next[N_LINES] = {1, 1, 1};
+
+	start_crowds();
+	for (int round = 0; round < 9; round++)
+	{
+		int to = random_below(N_LINES);
+
+		while (crowd_enter(&crowd[to], next[to]))
+			next[to]++;
+		expect(n_taken == ROOM, "%" PRId64 " places of %d", n_taken, ROOM);
+		check_crowds();
+		for (int i = 0; i < N_LINES; i++)
+		{
+			Crowd *c = &crowd[i];
+			int keep = random_below(2) == 0 ? 2 : 2 + random_below(4000);
+			int kept = 0;
+
+			switch (round % 4)
+			{
+				case 0: /* every second, or all but one of so many; from the front */
+				case 1: /* from the end */
+					for (int k = 0; k < c->n; k++)
+					{
+						int at = round % 4 == 0 ? k : c->n - 1 - k;
+
+						if (at % keep != 0)
+							line_leave(c->line, c->place[at]);
+					}
+					for (int at = 0; at < c->n; at += keep)
+						c->place[kept++] = c->place[at];
+					c->n = kept;
+					break;
+				case 2: /* somebody or other */
+					for (int k = 0; k < c->n; k++)
+					{
+						if (random_below(keep) == 0)
+							c->place[kept++] = c->place[k];
+						else
+							line_leave(c->line, c->place[k]);
+					}
+					c->n = kept;
+					break;
+				case 3: /* some in the middle */
+					for (int k = c->n / 4; k > 0; k--)
+						crowd_leave(c, c->n / 3);
+					break;
+			}
+		}
+		check_crowds();
+	}
+	crowds_leave();
+	result("full to the last place, whoever has left");
+}
+
+/* A page is freed by a few who leave; nobody else is needed for it. */
+static void
+test_every_departure(void)
+{
+	Crowd *c = &crowd[0];
+
+	start_crowds();
+	for (int64_t place = 1; place <= 30 * PAGE; place++)
+		crowd_enter(c, place);
+	for (int n = 0; c->n > 0; n++)
+	{
+		crowd_leave(c, random_below(8) == 0 ? 0 : random_below(c->n));
+		check_full(c->line);
+		if (n % 5000 == 0)
+			check_crowd(c);
+	}
+	crowds_leave();
+	result("after each who leaves the pages are as full as told");
+}
+
+/* Read from a table, while others leave: forwards, backwards, in no order. */
+static void
+test_any_order(void)
+{
+	static int64_t places[ROOM];
+	int n = seed == 1 ? ROOM : 40 * PAGE;
+
+	for (int order = 0; order < 4; order++)
+	{
+		int64_t place = 0;
+		int in_line = 0;
+
+		start_crowds();
+		for (int i = 0; i < n; i++)
+			places[i] = place += 1 + (random_below(20) == 0 ? random_below(1000) : 0);
+		if (order == 1)
+			for (int i = 0; i < n / 2; i++)
+			{
+				int64_t other = places[n - 1 - i];
+
+				places[n - 1 - i] = places[i];
+				places[i] = other;
+			}
+		/* One in ten, or all, in no order. */
+		for (int i = n - 1; i > 0 && order > 1; i--)
+			if (order == 3 || i % 10 == 0)
+			{
+				int k = random_below(i + 1);
+				int64_t other = places[k];
+
+				places[k] = places[i];
+				places[i] = other;
+			}
+		for (int i = 0; i < n; i++)
+		{
+			expect(line_enter(crowd[0].line, places[i], ~(uint64_t) places[i]), "no place");
+			line_set(crowd[0].line, pool, places[i], LINE_WAITING, places[i] * 3);
+			in_line++;
+			check_full(crowd[0].line);
+			if (i % 6007 == 0)
+				check_pages(crowd[0].line);
+			if (order == 3 && i > n / 2 && random_below(2) == 0)
+			{
+				/* It comes back later. */
+				int k = i - random_below(n / 2);
+				LineState state;
+
+				if (line_find(crowd[0].line, pool, places[k], &state))
+				{
+					line_leave(crowd[0].line, places[k]);
+					in_line--;
+				}
+			}
+		}
+		for (int i = 0; i < n; i++)
+		{
+			LineState state;
+
+			if (line_find(crowd[0].line, pool, places[i], &state) == NULL)
+				crowd_enter(&crowd[1], places[i]), crowd_leave(&crowd[1], 0);
+		}
+		for (place = 0; (place = line_next(crowd[0].line, pool, LINE_WAITING, place)) != 0;)
+			crowd[0].place[crowd[0].n++] = place;
+		expect(crowd[0].n == in_line, "%d in line, model %d", crowd[0].n, in_line);
+		check_crowds();
+		crowds_leave();
+	}
+	result("places that come in any order");
+}
+
+/* Numbers of any size: pages do not reach over a multiple of 2^32. */
+static void
+test_eras(void)
+{
+	Crowd *c = &crowd[0];
+
+	start_crowds();
+	for (int i = 0; i < 12000; i++)
+	{
+		int64_t era = (int64_t) (1 + random_below(5) * random_below(3) * 7) << 32;
+		int64_t place = era + random_below(3000) - 1500;
+
+		if (random_below(4) == 0)
+			place = 1 + random_bits() % LINE_MAX_PLACE;
+		if (c->n > 0 && random_below(3) == 0)
+			crowd_leave(c, random_below(c->n));
+		else
+		{
+			LineState state;
+
+			if (line_find(c->line, pool, place, &state) == NULL)
+				crowd_enter(c, place);
+		}
+		if (i % 500 == 0)
+			check_crowd(c);
+	}
+	check_crowd(c);
+	crowds_leave();
+	result("places of any number");
 }
 
 /* A rebuild reads a table in any order, with gaps. */
@@ -457,7 +864,7 @@ test_rebuild(void)
 
 	start();
 	for (int64_t place = 1; place <= MAX_PLACE; place++)
-		if (random_below(10) < 1 + place / LINE_PAGE_PLACES % 3)
+		if (random_below(10) < 1 + place / PAGE % 3)
 			places[n++] = place;
 	for (int i = n - 1; i > 0; i--)
 	{
@@ -487,7 +894,7 @@ test_in_flight(void)
 	Model *m = &model[0];
 
 	start();
-	for (int64_t place = 1; place <= 3 * LINE_PAGE_PLACES; place++)
+	for (int64_t place = 1; place <= 3 * PAGE; place++)
 	{
 		take(m, place);
 		if (random_below(2) == 0)
@@ -524,12 +931,13 @@ end(Model *m, int64_t place, LineState expected)
 {
 	bool in_step = m->state[place] == (expected == LINE_WAITING ? WAITING : ACTIVE);
 	bool dropped = !in_step;
-	uint32_t page = line_end(m->line, pool, place, expected, &dropped);
+	uint32_t pages = line_end(m->line, pool, place, expected, &dropped);
 
 	expect(dropped == in_step, "place %" PRId64 ": dropped is %d", place, dropped);
-	expect(page == LINE_NO_PAGE || in_step, "place %" PRId64 ": its page went too early", place);
+	expect(pages == LINE_NO_PAGE || in_step, "place %" PRId64 ": its page went too early", place);
 	m->state[place] = in_step ? DROPPED : FLYING;
-	give_page(page);
+	n_taken -= dropped;
+	give_pages(pages);
 }
 
 /*
@@ -544,7 +952,7 @@ test_ended_early(void)
 	static const char *story[MAX_PLACE + 1];
 	static bool ended[MAX_PLACE + 1];
 	Model *m = &model[0];
-	const int64_t n_places = 5 * LINE_PAGE_PLACES;
+	const int64_t n_places = 10 * PAGE;
 	int64_t left = n_places;
 	int n = 0;
 
@@ -599,7 +1007,7 @@ test_ended_early(void)
 static void
 test_end_unknown(void)
 {
-	static const int64_t places[] = {-1, 0, LINE_PAGE_PLACES, LINE_MAX_PLACE + 1, BEYOND};
+	static const int64_t places[] = {-1, 0, PAGE, LINE_MAX_PLACE + 1, BEYOND};
 	bool dropped;
 
 	start();
@@ -629,61 +1037,36 @@ test_turnover(void)
 	static int64_t stays[16];
 	Line *line = model[0].line;
 	const int64_t n_places = seed == 1 ? 10000000 : 500000;
-	const int64_t window = 3 * LINE_PAGE_PLACES;
+	const int64_t window = 3 * PAGE;
 	int64_t first = 1;
 	int n_stays = 0;
 
 	start();
 	for (int64_t place = 1; place <= n_places; place++)
 	{
-		if (line_lacks_page(line, place))
-		{
-			uint32_t page = line_pool_take(pool);
-
-			if (!expect(page != LINE_NO_PAGE, "no page for place %" PRId64, place))
-				break;
-			line_add_page(line, pool, place, page);
-		}
-		line_take(line, pool, place, place);
+		line_enter(line, place, place);
 		line_set(line, pool, place, LINE_WAITING, place);
 		for (; first < place - window; first++)
 		{
-			uint32_t page;
-
 			if (n_stays < 16 && first % 1000 == 0)
-			{
 				stays[n_stays++] = first;
-				continue;
-			}
-			page = line_drop(line, pool, first);
-			if (page != LINE_NO_PAGE)
-				line_pool_give(pool, page);
+			else
+				line_leave(line, first);
 		}
 		if (n_stays == 16 && random_below(5000) == 0)
 			for (; n_stays > 0; n_stays--)
-			{
-				uint32_t page = line_drop(line, pool, stays[n_stays - 1]);
-
-				if (page != LINE_NO_PAGE)
-					line_pool_give(pool, page);
-			}
+				line_leave(line, stays[n_stays - 1]);
 		if (place % 10007 == 0)
 		{
 			expect(line->n_waiting == place - first + 1 + n_stays, "%" PRId64 " waiting",
 				   line->n_waiting);
 			expect(line_rank(line, pool, place) == line->n_waiting, "rank %" PRId64 " of the last",
 				   line_rank(line, pool, place));
-			expect(line->n_entries <= 4 + 16 && pool->n_free == POOL_PAGES - line->n_entries,
-				   "%u pages held", line->n_entries);
+			check_pages(line);
 		}
 	}
 	while (line_next(line, pool, LINE_WAITING, 0) != 0)
-	{
-		uint32_t page = line_drop(line, pool, line_next(line, pool, LINE_WAITING, 0));
-
-		if (page != LINE_NO_PAGE)
-			line_pool_give(pool, page);
-	}
+		line_leave(line, line_next(line, pool, LINE_WAITING, 0));
 	expect(line->n_waiting == 0 && line->n_entries == 0, "%" PRId64 " waiting, %u pages left over",
 		   line->n_waiting, line->n_entries);
 	check_pool_whole();
@@ -705,17 +1088,18 @@ test_pop(void)
 		if (m->state[place] == UNTAKEN && take(m, place))
 			set(m, place, i % 2 ? WAITING : ACTIVE);
 	}
-	while ((page = line_pop_page(m->line)) != LINE_NO_PAGE)
-		give_page(page);
-	expect(m->line->n_entries == 0, "%u pages left", m->line->n_entries);
+	while ((page = line_pop_page(m->line, pool)) != LINE_NO_PAGE)
+		give_pages(page);
+	expect(m->line->n_entries == 0 && m->line->n_taken == 0, "%u pages left", m->line->n_entries);
+	n_taken = 0;
 	for (int64_t place = 1; place <= MAX_PLACE; place++)
 	{
 		m->state[place] = UNTAKEN;
 		m->next_place = 1;
 	}
-	line_init(m->line, POOL_PAGES);
+	line_init(m->line, MAX_ENTRIES);
 	check_all();
-	for (int64_t place = 1; place <= MAX_PLACE; place += LINE_PAGE_PLACES)
+	for (int64_t place = 1; place <= MAX_PLACE; place += PAGE)
 		take(&model[2], place);
 	check_all();
 	drop_all(&model[2]);
@@ -728,42 +1112,40 @@ static void
 test_strangers(void)
 {
 	static const int64_t strangers[] = {
-		INT64_MIN,          -1,        0, LINE_PAGE_PLACES, MAX_PLACE, LINE_MAX_PLACE,
-		LINE_MAX_PLACE + 1, INT64_MAX,
+		INT64_MIN, -1, 0, PAGE, MAX_PLACE, LINE_MAX_PLACE, LINE_MAX_PLACE + 1, INT64_MAX,
 	};
 	Model *m = &model[0];
 	LineState state;
+	bool dropped;
 
 	start();
-	for (int64_t place = 1; place < LINE_PAGE_PLACES; place++)
+	for (int64_t place = 1; place < PAGE; place++)
 	{
 		take(m, place);
 		set(m, place, WAITING);
 	}
 	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++)
 	{
-		expect(line_lacks_page(m->line, strangers[i]), "%" PRId64 " has a page", strangers[i]);
 		line_set(m->line, pool, strangers[i], LINE_WAITING, 1);
 		line_set(m->line, pool, strangers[i], LINE_ACTIVE, 1);
-		expect(line_drop(m->line, pool, strangers[i]) == LINE_NO_PAGE, "%" PRId64 " gave a page",
-			   strangers[i]);
+		expect(line_drop(m->line, pool, strangers[i], &dropped) == LINE_NO_PAGE && !dropped,
+			   "%" PRId64 " was dropped", strangers[i]);
 		expect(line_find(m->line, pool, strangers[i], &state) == NULL && state == LINE_GONE,
 			   "%" PRId64 " is found", strangers[i]);
 	}
 	check_all();
 
-	line_add_page(m->line, pool, LINE_MAX_PLACE, line_pool_take(pool));
-	line_take(m->line, pool, LINE_MAX_PLACE, 7);
+	line_enter(m->line, LINE_MAX_PLACE, 7);
 	line_set(m->line, pool, LINE_MAX_PLACE, LINE_WAITING, 8);
-	check_rank(m, LINE_MAX_PLACE, LINE_PAGE_PLACES);
-	check_rank(m, LINE_MAX_PLACE + 1, LINE_PAGE_PLACES + 1);
-	check_rank(m, INT64_MAX, LINE_PAGE_PLACES + 1);
-	check_next(m, LINE_WAITING, LINE_PAGE_PLACES - 1, LINE_MAX_PLACE);
+	check_rank(m, LINE_MAX_PLACE, PAGE);
+	check_rank(m, LINE_MAX_PLACE + 1, PAGE + 1);
+	check_rank(m, INT64_MAX, PAGE + 1);
+	check_next(m, LINE_WAITING, PAGE - 1, LINE_MAX_PLACE);
 	check_next(m, LINE_WAITING, LINE_MAX_PLACE, 0);
-	line_pool_give(pool, line_drop(m->line, pool, LINE_MAX_PLACE));
+	line_leave(m->line, LINE_MAX_PLACE);
 	m->next_place = LINE_MAX_PLACE + 1;
 	check_line(m);
-	m->next_place = LINE_PAGE_PLACES;
+	m->next_place = PAGE;
 	drop_all(m);
 	check_pool_whole();
 	result("places beyond the line");
@@ -773,12 +1155,14 @@ int
 main(void)
 {
 	static void (*const tests[])(
-		void) = {test_mixed, test_long_stay, test_full_pool,   test_rebuild,     test_in_flight,
-				 test_pop,   test_strangers, test_ended_early, test_end_unknown, test_turnover};
+		void) = {test_mixed,           test_long_stay, test_patient,   test_to_the_last_place,
+				 test_every_departure, test_any_order, test_eras,      test_rebuild,
+				 test_in_flight,       test_pop,       test_strangers, test_ended_early,
+				 test_end_unknown,     test_turnover};
 
 	pool = malloc(line_pool_size(POOL_PAGES));
 	for (int i = 0; i < N_LINES; i++)
-		model[i].line = malloc(line_size(POOL_PAGES));
+		model[i].line = malloc(line_size(MAX_ENTRIES));
 	run_seeded(tests, sizeof(tests) / sizeof(tests[0]));
 
 	for (int i = 0; i < N_LINES; i++)
