@@ -642,8 +642,9 @@ print_memory(StringInfo out)
 	metrics_gauge(out, "memory_queues", "Queues in shared memory, of all databases.", usage.queues);
 	metrics_gauge(out, "memory_queues_max", "Queues that shared memory has room for.",
 				  usage.max_queues);
-	metrics_gauge(out, "memory_places", "Places in shared memory, of all databases.", usage.places);
-	metrics_gauge(out, "memory_places_max", "Places that shared memory has room for.",
+	metrics_gauge(out, "memory_places", "Places taken in shared memory, of all databases.",
+				  usage.places);
+	metrics_gauge(out, "memory_places_max", "Places there may be; then nobody can enter.",
 				  usage.max_places);
 }
 
