@@ -10,10 +10,15 @@
 #   make data           a shop full of data, to try things out at size; data/run
 #                       tells where and how much (DATABASE= CONCERTS= SEED= ...)
 #   make format         clang-format over the C sources; format-check only looks
+#   make check-builds   the tests with other compilers, flags and servers: with
+#                       assertions, under sanitizers (ONLY, STAGES="flags cassert
+#                       asan ubsan discard valgrind")
 #   make check-pg17     make check against PostgreSQL 17, in a Debian 13 chroot
 #   make check-fresh    make check and make demo from a fresh clone, in a bare
 #                       Debian 12 chroot
-#   make clean          what was built; distclean also the cached chroots
+#   make clean          what was built; distclean also the cached chroots and servers
+#
+# CC, CFLAGS and the like are the caller's to give: make CC=clang CFLAGS=-O3
 #
 # demo, check and bench first install the Debian packages that are missing
 # (scripts/install-deps).  FANS, SEATS, KEEP and the like reach the scripts
@@ -23,7 +28,7 @@ PG_CONFIG ?= pg_config
 
 FORMATTED = $(wildcard src/*.[ch] test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
 
-tasks = demo check bench data format format-check check-pg17 check-fresh
+tasks = demo check bench data format format-check check-builds check-pg17 check-fresh
 
 ifneq (,$(filter $(tasks),$(MAKECMDGOALS)))
 
@@ -51,6 +56,9 @@ format:
 
 format-check:
 	@scripts/format --check $(FORMATTED)
+
+check-builds:
+	@scripts/check-builds $(STAGES)
 
 check-pg17:
 	scripts/chroot trixie scripts/check $(ONLY)
