@@ -16,7 +16,7 @@ CREATE TABLE ticket.performance (
 	hold_interval		interval NOT NULL CONSTRAINT performance_hold_interval
 						CHECK (hold_interval BETWEEN '1 millisecond' AND '366 days'),
 	max_seats_per_user	int NOT NULL CONSTRAINT performance_max_seats CHECK (max_seats_per_user BETWEEN 1 AND 1000),
-	seat_count			int NOT NULL DEFAULT 0 CHECK (seat_count >= 0),
+	seat_count			int NOT NULL DEFAULT 0 CHECK (seat_count BETWEEN 0 AND 1000000000),
 	created_at			timestamptz NOT NULL DEFAULT ticket.clock(),
 	status				text NOT NULL DEFAULT 'scheduled'
 						CONSTRAINT performance_status CHECK (status IN ('scheduled', 'withdrawn', 'cancelled')),

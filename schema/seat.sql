@@ -24,6 +24,9 @@ CREATE TABLE ticket.seat (
 	held_until		timestamptz,
 	accessible		boolean NOT NULL DEFAULT false,
 	CONSTRAINT seat_pkey PRIMARY KEY (performance_id, seat_id),
+	/* What is computed with such numbers, sums and squares of distances, stays within its type. */
+	CONSTRAINT seat_numbers CHECK (seat_id BETWEEN 1 AND 1000000000
+		AND row_no BETWEEN 1 AND 2000000 AND seat_no BETWEEN 1 AND 2000000),
 	CONSTRAINT seat_reserved CHECK ((status IN ('held', 'sold')) = (reservation_id IS NOT NULL)),
 	CONSTRAINT seat_held_until CHECK ((status = 'held') = (held_until IS NOT NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);

@@ -32,9 +32,27 @@ record_columns(AnswerType *type)
 	return type->descriptor;
 }
 
+/* Somebody may have altered the type: what we return would be read as what it is not. */
+static void
+check_columns(const AnswerType *type, TupleDesc columns)
+{
+	bool same = columns->natts == type->n_columns;
+
+	for (int i = 0; i < type->n_columns && same; i++)
+		same = TupleDescAttr(columns, i)->atttypid == type->column[i].type &&
+			   !TupleDescAttr(columns, i)->attisdropped;
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("type ticket.%s has been altered", type->row_type),
+				 errdetail("Functions of the extension return the columns that it was made with."),
+				 errhint("Give it these columns again.")));
+}
+
 /*
- * The server's cache forgets the columns when the type is changed or dropped;
- * its entry stays where it is.
+ * The server's cache forgets the columns when the type is changed or dropped,
+ * and gives them a new number when it reads them again; its entry stays where
+ * it is.
  */
 static TupleDesc
 type_columns(AnswerType *type)
@@ -49,8 +67,13 @@ type_columns(AnswerType *type)
 		if (!OidIsValid(oid))
 			elog(ERROR, "ticket.%s does not exist", type->row_type);
 		entry = type->type_entry = lookup_type_cache(oid, TYPECACHE_TUPDESC);
-		if (entry->tupDesc == NULL || entry->tupDesc->natts != type->n_columns)
-			elog(ERROR, "ticket.%s does not have %d columns", type->row_type, type->n_columns);
+		if (entry->tupDesc == NULL)
+			elog(ERROR, "ticket.%s is not a row type", type->row_type);
+	}
+	if (type->type_version != entry->tupDesc_identifier)
+	{
+		check_columns(type, entry->tupDesc);
+		type->type_version = entry->tupDesc_identifier;
 	}
 	return entry->tupDesc;
 }
@@ -88,6 +111,8 @@ answer_return(FunctionCallInfo fcinfo, AnswerType *type, Datum *values, bool *nu
 	{
 		AnswerSlot *answer = (AnswerSlot *) slot;
 
+		if (type->row_type)
+			(void) type_columns(type);
 		memcpy(answer->values, values, type->n_columns * sizeof(Datum));
 		memcpy(answer->nulls, nulls, type->n_columns * sizeof(bool));
 		answer->filled = true;

@@ -28,6 +28,7 @@ typedef struct AnswerType
 	const char *row_type; /* type of the schema that has the columns; NULL: record */
 	struct TupleDescData *descriptor; /* of a record, made at first use */
 	struct TypeCacheEntry *type_entry; /* of row_type, found at first use */
+	uint64 type_version; /* that it had when its columns were compared */
 } AnswerType;
 
 /*

@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "answer.h"
+#include "catalog/pg_type.h"
 #include "choice.h"
 #include "hold.h"
 #include "map.h"
@@ -47,7 +48,15 @@ typedef enum Fallback
 
 static const char *const fallback_name[] = {"together", "two_rows", "any"};
 
-static AnswerType best_answer = {.n_columns = 5, .row_type = "best_hold_state"};
+static AnswerType best_answer = {
+	5,
+	{{"reservation_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"amount", INT8OID},
+	 {"expires_at", TIMESTAMPTZOID},
+	 {"seat_ids", INT4ARRAYOID}},
+	"best_hold_state",
+};
 
 typedef struct SectionToSearch
 {

@@ -88,23 +88,37 @@ make_cache(const char *name, Size entry_size)
 }
 
 static void
+forget_table(HTAB **table)
+{
+	HTAB *old = *table;
+
+	*table = NULL;
+	if (old)
+		hash_destroy(old);
+}
+
+static void
+forget_caches(void)
+{
+	forget_table(&performances);
+	forget_table(&sections);
+	forget_table(&halls);
+	if (hall_context)
+		MemoryContextDelete(hall_context);
+	hall_context = NULL;
+	cached_runs = 0;
+}
+
+static void
 ensure_caches(void)
 {
 	if (valid && hash_get_num_entries(performances) < MAX_CACHED &&
 		hash_get_num_entries(sections) < MAX_CACHED && hash_get_num_entries(halls) < MAX_CACHED &&
 		cached_runs < MAX_CACHED_RUNS)
 		return;
-	if (performances)
-		hash_destroy(performances);
-	if (sections)
-		hash_destroy(sections);
-	if (halls)
-		hash_destroy(halls);
-	if (hall_context)
-		MemoryContextDelete(hall_context);
-	performances = sections = halls = NULL;
-	hall_context = NULL;
-	cached_runs = 0;
+	/* An error on the way leaves them to be made by who comes next. */
+	valid = false;
+	forget_caches();
 	performances = make_cache("ticket performances", sizeof(Performance));
 	sections = make_cache("ticket sections", sizeof(SectionPrice));
 	halls = make_cache("ticket halls", sizeof(CachedHall));

@@ -220,7 +220,10 @@ longest_run(const House *house, int section)
 static int
 compare_int(const void *a, const void *b)
 {
-	return *(const int *) a - *(const int *) b;
+	int x = *(const int *) a;
+	int y = *(const int *) b;
+
+	return (x > y) - (x < y);
 }
 
 static void

@@ -47,7 +47,16 @@ typedef struct TicketView
 	bool ended_active; /* the one before was active */
 } TicketView;
 
-static AnswerType ticket_answer = {.n_columns = 6, .row_type = "ticket_state"};
+static AnswerType ticket_answer = {
+	6,
+	{{"token", UUIDOID},
+	 {"status", TEXTOID},
+	 {"position", INT8OID},
+	 {"estimated_wait", INTERVALOID},
+	 {"poll_after", INTERVALOID},
+	 {"expires_at", TIMESTAMPTZOID}},
+	"ticket_state",
+};
 
 static Datum
 ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)

@@ -194,7 +194,7 @@ wanted_compare(const void *a, const void *b)
 		return x->key.within < y->key.within ? -1 : 1;
 	if (x->key.number != y->key.number)
 		return x->key.number < y->key.number ? -1 : 1;
-	return x->hold - y->hold;
+	return (x->hold > y->hold) - (x->hold < y->hold);
 }
 
 static void

@@ -26,6 +26,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "load.h"
+#include "mb/pg_wchar.h"
 #include "memory.h"
 #include "miscadmin.h"
 #include "outbox.h"
@@ -184,16 +185,20 @@ metrics_clear(Oid database)
 
 /*
  * The number of a name, or -1: there is no room.  Names are only ever added,
- * so those before n_names are read without the lock.
+ * so those before n_names are read without the lock.  Of a long one what fits
+ * is its name.
  */
 static int
-name_slot(NameKind kind, const char *name)
+name_slot(NameKind kind, const char *full_name)
 {
+	char name[NAMEDATALEN];
 	int n;
 	int i = 0;
 
 	if (metrics == NULL)
 		return -1;
+	n = strlen(full_name);
+	strlcpy(name, full_name, pg_mbcliplen(full_name, n, NAMEDATALEN - 1) + 1);
 	n = *(volatile int *) &metrics->n_names;
 	pg_read_barrier();
 	for (; i < n; i++)
@@ -475,6 +480,23 @@ metrics_counter(StringInfo out, const char *name, const char *help, uint64 value
 	appendStringInfo(out, "ticket_%s_total %llu\n", name, (unsigned long long) value);
 }
 
+/* The type of an event may be anything that its writer thought of. */
+static void
+append_label(StringInfo out, const char *value)
+{
+	for (; *value; value++)
+	{
+		if (*value == '\n')
+			appendStringInfoString(out, "\\n");
+		else
+		{
+			if (*value == '"' || *value == '\\')
+				appendStringInfoChar(out, '\\');
+			appendStringInfoChar(out, *value);
+		}
+	}
+}
+
 static void
 print_names(StringInfo out, NameKind kind, const char *name, const char *label)
 {
@@ -487,8 +509,11 @@ print_names(StringInfo out, NameKind kind, const char *name, const char *label)
 
 		/* Another database may have given the name its number. */
 		if (value > 0)
-			appendStringInfo(out, "ticket_%s_total{%s=\"%s\"} %llu\n", name, label, value_of,
-							 (unsigned long long) value);
+		{
+			appendStringInfo(out, "ticket_%s_total{%s=\"", name, label);
+			append_label(out, value_of);
+			appendStringInfo(out, "\"} %llu\n", (unsigned long long) value);
+		}
 	}
 }
 

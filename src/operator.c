@@ -74,7 +74,10 @@ write_blocked(int64 performance_id, const int32 *seat, int n)
 static int
 compare_seats(const void *a, const void *b)
 {
-	return *(const int32 *) a - *(const int32 *) b;
+	int32 x = *(const int32 *) a;
+	int32 y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
 }
 
 /* Tells of the seats of the last result, of which there are n. */

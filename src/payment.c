@@ -25,7 +25,15 @@
 
 PG_FUNCTION_INFO_V1(ticket_pay_reservation);
 
-static AnswerType payment_answer = {.n_columns = 5, .row_type = "payment_state"};
+static AnswerType payment_answer = {
+	5,
+	{{"payment_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"amount", INT8OID},
+	 {"balance", INT8OID},
+	 {"paid_at", TIMESTAMPTZOID}},
+	"payment_state",
+};
 
 static SavedPlan find_payment = {
 	"SELECT payment_id, status, amount, balance, paid_at FROM ticket.payment"

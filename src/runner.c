@@ -277,6 +277,14 @@ run_rounds(TimestampTz end)
 	} while (clock_now() < end && !RecoveryInProgress());
 }
 
+/* Whether the caller's transaction must stay one. */
+static bool
+is_atomic(FunctionCallInfo fcinfo)
+{
+	return !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
+			 !castNode(CallContext, fcinfo->context)->atomic);
+}
+
 /*
  * run(duration interval default '1 minute')
  *
@@ -291,13 +299,11 @@ Datum
 ticket_run(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
-	bool atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
-					!castNode(CallContext, fcinfo->context)->atomic);
 	TimestampTz end;
 
 	end = clock_now() + interval_us(arg_interval(fcinfo, 0, "duration"));
 	refuse_standby();
-	if (atomic)
+	if (is_atomic(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("ticket.run cannot be called inside a transaction"),

@@ -45,7 +45,14 @@ PG_FUNCTION_INFO_V1(ticket_seat_hold);
 #define RELEASE_TRIES 40
 #define RELEASE_PAUSE_US 500
 
-static AnswerType hold_answer = {.n_columns = 4, .row_type = "hold_state"};
+static AnswerType hold_answer = {
+	4,
+	{{"reservation_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"amount", INT8OID},
+	 {"expires_at", TIMESTAMPTZOID}},
+	"hold_state",
+};
 
 /* ---------- who asks for what ---------- */
 

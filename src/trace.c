@@ -147,6 +147,7 @@ trace_log(ErrorData *edata)
 {
 	char buffer[TRACE_SIZE];
 	const char *trace;
+	char *context;
 
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
@@ -158,8 +159,12 @@ trace_log(ErrorData *edata)
 		edata->output_to_server = false;
 	if (trace == NULL || edata->hide_ctx)
 		return;
-	edata->context = edata->context ? psprintf("%s\ntrace %s", edata->context, trace) :
-									  psprintf("trace %s", trace);
+	context = edata->context;
+	edata->context =
+		context ? psprintf("%s\ntrace %s", context, trace) : psprintf("trace %s", trace);
+	/* The memory of errors is emptied by an error alone; below that, string by string. */
+	if (context)
+		pfree(context);
 }
 
 void

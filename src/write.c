@@ -93,6 +93,25 @@ index_key(const WriteState *state, const IndexInfo *info, Datum *values, bool *n
 	}
 }
 
+/*
+ * What an index has kept for the next insertion points into a relation that may
+ * have been altered or closed since; after an error nobody has taken it away.
+ */
+static Relation
+open_index(WriteState *state, const WriteIndex *entry)
+{
+	entry->info->ii_AmCache = NULL;
+	entry->info->ii_Context = state->econtext->ecxt_per_tuple_memory;
+	return index_open(entry->oid, RowExclusiveLock);
+}
+
+static void
+close_index(Relation index, const WriteIndex *entry)
+{
+	end_index_insert(index, entry->info);
+	index_close(index, NoLock);
+}
+
 static bool
 insert_entry(WriteState *state, Relation relation, Relation index, IndexInfo *info,
 			 IndexUniqueCheck check, bool unchanged)
@@ -121,11 +140,10 @@ enter_index(WriteState *state, Relation relation, const WriteIndex *entry, bool 
 
 	if (!entry->wanted)
 		return true;
-	index = index_open(entry->oid, RowExclusiveLock);
+	index = open_index(state, entry);
 	ok = insert_entry(state, relation, index, entry->info,
 					  partial ? UNIQUE_CHECK_PARTIAL : unique_check(entry->info), unchanged);
-	end_index_insert(index, entry->info);
-	index_close(index, NoLock);
+	close_index(index, entry);
 	return ok || !partial;
 }
 
@@ -258,7 +276,7 @@ static void
 enter_rows(WriteState *state, Relation relation, const WriteIndex *entry, int n,
 		   const Datum *values, const bool *nulls, int row_size)
 {
-	Relation index = index_open(entry->oid, RowExclusiveLock);
+	Relation index = open_index(state, entry);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -269,8 +287,7 @@ enter_rows(WriteState *state, Relation relation, const WriteIndex *entry, int n,
 		if (entry->predicate == NULL || ExecQual(entry->predicate, state->econtext))
 			insert_entry(state, relation, index, entry->info, unique_check(entry->info), false);
 	}
-	end_index_insert(index, entry->info);
-	index_close(index, NoLock);
+	close_index(index, entry);
 }
 
 /*
@@ -434,6 +451,28 @@ locked_by_us(HeapTuple row)
 		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(row->t_data));
 }
 
+#ifdef USE_ASSERT_CHECKING
+/*
+ * heap_update() knows what to answer who does not wait for a row that is locked,
+ * and says so in a comment, but has an assertion that nobody is so.  On a server
+ * that checks it the row is locked first; elsewhere the lock would only be one
+ * more record in the WAL for each row.  True: the row is ours.
+ */
+static bool
+lock_for_assertion(Relation relation, HeapTuple row)
+{
+	TupleTableSlot *locked = table_slot_create(relation, NULL);
+	ItemPointerData tid = row->t_self;
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(relation, &tid, InvalidSnapshot, locked, GetCurrentCommandId(true),
+						 LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure);
+
+	ExecDropSingleTupleTableSlot(locked);
+	return result != TM_WouldBlock;
+}
+#endif
+
 static bool
 update_directly(WriteState *state, Relation relation, HeapTuple old, const bool *replace, bool wait)
 {
@@ -445,9 +484,15 @@ update_directly(WriteState *state, Relation relation, HeapTuple old, const bool 
 	TM_Result result;
 
 	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
+	wait = wait || locked_by_us(old);
+#ifdef USE_ASSERT_CHECKING
+	if (!wait && !lock_for_assertion(relation, old))
+		return false;
+	wait = true;
+#endif
 	result = update_tuple(relation, &old->t_self, state->row, GetCurrentCommandId(true),
-						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot,
-						  wait || locked_by_us(old), &failure, &mode, &indexes, &summarizing_only);
+						  repeatable ? GetTransactionSnapshot() : InvalidSnapshot, wait, &failure,
+						  &mode, &indexes, &summarizing_only);
 	if (result == TM_Updated || result == TM_Deleted)
 	{
 		if (repeatable)

@@ -8,6 +8,7 @@ package Sale;
 use strict;
 use warnings FATAL => 'all';
 
+use Amcheck;
 use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
