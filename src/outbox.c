@@ -38,6 +38,7 @@
 PG_FUNCTION_INFO_V1(ticket_event_id);
 PG_FUNCTION_INFO_V1(ticket_event_time);
 PG_FUNCTION_INFO_V1(ticket_event_payload);
+PG_FUNCTION_INFO_V1(ticket_utc);
 PG_FUNCTION_INFO_V1(ticket_outbox_fetch);
 
 int ticket_outbox_retention = 7 * SECS_PER_DAY;
@@ -200,11 +201,23 @@ event_text(Event *event, const char *key, const text *value)
 		payload_null(&event->payload, key);
 }
 
-/* As jsonb_build_object writes it: ISO 8601, in the session's time zone. */
+/*
+ * ISO 8601 in UTC.  In the caller's time zone one moment would be as many texts
+ * as there are callers, of which receivers, and the server itself, cannot read
+ * all: TimeZone may be 'X+100'.
+ */
+static char *
+utc_text(TimestampTz value)
+{
+	int utc = 0;
+
+	return JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, &utc);
+}
+
 void
 event_time(Event *event, const char *key, TimestampTz value)
 {
-	char *s = JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+	char *s = utc_text(value);
 
 	payload_string(&event->payload, key, s, strlen(s));
 }
@@ -262,6 +275,18 @@ event_end(Event *event)
 		payload_string(&event->payload, "trace_id", trace, strlen(trace));
 	metrics_event(event->type);
 	return JsonbPGetDatum(payload_end(&event->payload));
+}
+
+/*
+ * utc(at timestamptz) -> text
+ *
+ * For times of events written in SQL: as event_time() writes them.  Raises
+ * nothing, takes no locks.
+ */
+Datum
+ticket_utc(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(CStringGetTextDatum(utc_text(PG_GETARG_TIMESTAMPTZ(0))));
 }
 
 /*

@@ -6,7 +6,8 @@
  * (schema/outbox.sql), which tests compare with what is written.
  *
  * In C:	event_begin(), the keys in any order, event_end() or event_write().
- * In SQL:	ticket.event_payload(type, jsonb_build_object('v', 1, ...)).
+ * In SQL:	ticket.event_payload(type, jsonb_build_object('v', 1, ...)), times by
+ *			ticket.utc(at).
  */
 #ifndef TICKET_OUTBOX_H
 #define TICKET_OUTBOX_H
