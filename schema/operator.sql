@@ -66,6 +66,7 @@ CREATE TABLE ticket.performance_cancellation (
 	seats_blocked	int NOT NULL DEFAULT 0,
 	finished_at		timestamptz
 );
+CREATE INDEX performance_cancellation_by ON ticket.performance_cancellation (requested_by);
 COMMENT ON TABLE ticket.performance_cancellation IS
 	'Performances that do not take place, and how far giving everything back is';
 COMMENT ON COLUMN ticket.performance_cancellation.performance_id IS 'The performance';

@@ -14,9 +14,9 @@ COMMENT ON FUNCTION ticket.event_time(uuid) IS
 	'When an event was written, by its id and the server''s clock; NULL for a UUID of another version than 7';
 
 CREATE FUNCTION ticket.utc(at timestamptz) RETURNS text
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ticket_utc';
+	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_utc';
 COMMENT ON FUNCTION ticket.utc(timestamptz) IS
-	'A time as events have it: ISO 8601 in UTC, whatever TimeZone is';
+	'A time as events have it: ISO 8601 in UTC, whatever TimeZone is; NULL for NULL';
 
 CREATE FUNCTION ticket.event_payload(type text, payload jsonb) RETURNS jsonb
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_event_payload';

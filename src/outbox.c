@@ -73,6 +73,17 @@ id_encode(uint64 stamp)
 	return uuid;
 }
 
+/* No id that was given out then or later is lower. */
+pg_uuid_t *
+event_id_floor(TimestampTz at)
+{
+	pg_uuid_t *uuid = palloc0(sizeof(pg_uuid_t));
+	uint64 half = pg_hton64((uint64) (Max(at + EPOCH_US, 0) / 1000) << 16);
+
+	memcpy(uuid->data, &half, sizeof(half));
+	return uuid;
+}
+
 /* The 60 bits of time; false: another version of UUID. */
 static bool
 id_decode(const pg_uuid_t *uuid, uint64 *stamp)
@@ -288,12 +299,14 @@ event_end(Event *event)
 /*
  * utc(at timestamptz) -> text
  *
- * For times of events written in SQL: as event_time() writes them.  Raises
- * nothing, takes no locks.
+ * For times of events written in SQL: as event_time() writes them; NULL
+ * for NULL.  Raises nothing, takes no locks.
  */
 Datum
 ticket_utc(PG_FUNCTION_ARGS)
 {
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	PG_RETURN_DATUM(CStringGetTextDatum(utc_text(PG_GETARG_TIMESTAMPTZ(0))));
 }
 

@@ -60,6 +60,8 @@ extern void event_batch_write(EventBatch *batch);
 
 /* The next id, above all of this server and of this database's outbox. */
 extern pg_uuid_t *event_next_id(void);
+/* No id that was given out then or later is lower. */
+extern pg_uuid_t *event_id_floor(TimestampTz at);
 /* When an id was given out, to the millisecond's 4096th; false: it is none of ours. */
 extern bool event_id_time(const pg_uuid_t *id, TimestampTz *at);
 
