@@ -30,6 +30,7 @@ CREATE TABLE ticket.concert (
 	CONSTRAINT concert_period CHECK (ends_at >= starts_at),
 	CONSTRAINT concert_withdrawn CHECK ((withdrawn_at IS NULL) = (withdrawn_by IS NULL))
 );
+CREATE INDEX concert_withdrawn_by ON ticket.concert (withdrawn_by) WHERE withdrawn_by IS NOT NULL;
 COMMENT ON TABLE ticket.concert IS 'Concerts; each has one or more performances';
 COMMENT ON COLUMN ticket.concert.concert_id IS 'Number of the concert';
 COMMENT ON COLUMN ticket.concert.name IS 'Name as shown to fans, 1 to 255 characters';

@@ -68,7 +68,7 @@ COMMENT ON FUNCTION ticket.event_history(uuid, text, jsonb) IS
 	'An event as a row of the history; none if it is about no reservation and no seats';
 
 CREATE FUNCTION ticket.history_extend(months int DEFAULT 1) RETURNS int
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
 	month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
 	name text;
@@ -115,6 +115,8 @@ DECLARE
 BEGIN
 	PERFORM ticket.require_primary();
 	PERFORM ticket.check_argument(isfinite(before), 'before must be given and not be infinite');
+	-- One at a time, or the second would drop what the first has dropped.
+	LOCK TABLE ONLY ticket.history IN SHARE UPDATE EXCLUSIVE MODE;
 	FOR partition IN
 		SELECT i.inhrelid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'ticket.history'::regclass AND c.relname ~ '^history_\d{4}_\d\d$'
@@ -156,6 +158,8 @@ BEGIN
 	PERFORM ticket.check_argument(seat_id IS NULL OR performance_id IS NOT NULL,
 		'seat_id needs performance_id');
 	PERFORM ticket.check_argument(max_count BETWEEN 1 AND 100000, 'max_count must be between 1 and 100000');
+	-- While a month is attached its rows move: they are looked for afterwards.
+	LOCK TABLE ONLY ticket.history, ONLY ticket.history_default IN ACCESS SHARE MODE;
 	-- Planned for the arguments there are; the outbox is short, or somebody should look at it.
 	RETURN QUERY EXECUTE format('SELECT h.* FROM (
 			SELECT h.* FROM ticket.history h WHERE %1$s

@@ -46,8 +46,8 @@ BEGIN
 	WHERE p.performance_id = performance_id RETURNING * INTO after;
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	VALUES ('performance', performance_id, 'performance.moved', ticket.event_payload('performance.moved', jsonb_build_object('v', 1, 'performance_id', performance_id,
-		'starts_at', after.starts_at, 'venue_id', after.venue_id, 'sale_opens_at', after.sale_opens_at,
-		'sale_closes_at', after.sale_closes_at, 'former_starts_at', before.starts_at, 'former_venue_id', before.venue_id)));
+		'starts_at', ticket.utc(after.starts_at), 'venue_id', after.venue_id, 'sale_opens_at', ticket.utc(after.sale_opens_at),
+		'sale_closes_at', ticket.utc(after.sale_closes_at), 'former_starts_at', ticket.utc(before.starts_at), 'former_venue_id', before.venue_id)));
 END $$;
 COMMENT ON FUNCTION ticket.performance_move(bigint, timestamptz, bigint, timestamptz, timestamptz) IS
 	'Moves a performance to another time or venue, also one that has been withdrawn; reservations and seats stay. An end of sale that is not given moves with the date';
@@ -66,6 +66,7 @@ CREATE TABLE ticket.performance_cancellation (
 	seats_blocked	int NOT NULL DEFAULT 0,
 	finished_at		timestamptz
 );
+CREATE INDEX performance_cancellation_by ON ticket.performance_cancellation (requested_by);
 COMMENT ON TABLE ticket.performance_cancellation IS
 	'Performances that do not take place, and how far giving everything back is';
 COMMENT ON COLUMN ticket.performance_cancellation.performance_id IS 'The performance';

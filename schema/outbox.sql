@@ -13,6 +13,11 @@ CREATE FUNCTION ticket.event_time(id uuid) RETURNS timestamptz
 COMMENT ON FUNCTION ticket.event_time(uuid) IS
 	'When an event was written, by its id and the server''s clock; NULL for a UUID of another version than 7';
 
+CREATE FUNCTION ticket.utc(at timestamptz) RETURNS text
+	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_utc';
+COMMENT ON FUNCTION ticket.utc(timestamptz) IS
+	'A time as events have it: ISO 8601 in UTC, whatever TimeZone is; NULL for NULL';
+
 CREATE FUNCTION ticket.event_payload(type text, payload jsonb) RETURNS jsonb
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_event_payload';
 COMMENT ON FUNCTION ticket.event_payload(text, jsonb) IS
@@ -106,17 +111,42 @@ CREATE TABLE ticket.outbox (
 -- Only promotions are long; to compress them takes longer than to write them, and they soon go.
 ALTER TABLE ticket.outbox ALTER payload SET STORAGE EXTERNAL;
 COMMENT ON TABLE ticket.outbox IS
-	'Events for the world outside, in the columns of Debezium''s outbox event router; written with the change they tell of, taken out by outbox_fetch';
+	'Events for the world outside, in the columns of Debezium''s outbox event router; written with the change they tell of, taken out by outbox_ack or outbox_fetch';
 COMMENT ON COLUMN ticket.outbox.id IS 'Time-ordered UUID: order of id is the order of events';
 COMMENT ON COLUMN ticket.outbox.aggregatetype IS 'What changed: queue, reservation, payment, points';
 COMMENT ON COLUMN ticket.outbox.aggregateid IS 'Which one';
 COMMENT ON COLUMN ticket.outbox.type IS 'What happened to it, for example reservation.held';
 COMMENT ON COLUMN ticket.outbox.payload IS 'The figures; v is the version of the format';
 
-CREATE FUNCTION ticket.outbox_fetch(max_count int DEFAULT 100) RETURNS SETOF ticket.outbox
-	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_outbox_fetch';
+CREATE FUNCTION ticket.outbox_read(max_count int DEFAULT 100) RETURNS SETOF ticket.outbox
+	LANGUAGE c VOLATILE ROWS 100 AS 'MODULE_PATHNAME', 'ticket_outbox_read';
+COMMENT ON FUNCTION ticket.outbox_read(int) IS
+	'The oldest events, in order; they stay until outbox_ack names them. Until the transaction ends no other consumer gets them, nor later ones of their aggregates';
+
+CREATE FUNCTION ticket.outbox_ack(ids uuid[]) RETURNS int
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_outbox_ack';
+COMMENT ON FUNCTION ticket.outbox_ack(uuid[]) IS
+	'Takes events out that have been handed on; returns how many. Those that are gone, or that another consumer has just now, do not count';
+
+/*
+ * Said to be STABLE, which it is not, so that the planner puts its query in its
+ * place: a function in FROM is read to the end before the first row goes out,
+ * the query is not, and what nobody has read stays in the outbox.
+ */
+CREATE FUNCTION ticket.outbox_hand_out(max_count int) RETURNS SETOF ticket.outbox
+	LANGUAGE c VOLATILE ROWS 100 AS 'MODULE_PATHNAME', 'ticket_outbox_hand_out';
+COMMENT ON FUNCTION ticket.outbox_hand_out(int) IS
+	'What outbox_fetch is made of: events, one by one as they are read; those are taken out';
+
+CREATE FUNCTION ticket.outbox_fetch(max_count int DEFAULT 100)
+	RETURNS TABLE (id uuid, aggregatetype text, aggregateid text, type text, payload jsonb)
+	LANGUAGE sql STABLE ROWS 100
+BEGIN ATOMIC
+	SELECT (o.event).id, (o.event).aggregatetype, (o.event).aggregateid, (o.event).type, (o.event).payload
+	FROM (SELECT ticket.outbox_hand_out($1) AS event) AS o;
+END;
 COMMENT ON FUNCTION ticket.outbox_fetch(int) IS
-	'Takes the oldest events out and returns them, in order; they are gone when the caller commits and back when it does not. Any number of consumers keep the order of each aggregate';
+	'Takes the oldest events out as the query reads them, in order; they are gone when the caller commits and back when it does not. Any number of consumers keep the order of each aggregate';
 
 CREATE VIEW ticket.outbox_stats AS
 SELECT count(*) AS events, min(ticket.event_time(o.id)) AS oldest_at,
@@ -129,7 +159,7 @@ COMMENT ON COLUMN ticket.outbox_stats.oldest_at IS 'When the oldest of them was 
 COMMENT ON COLUMN ticket.outbox_stats.oldest_age IS 'How long ago that is; after ticket.outbox_retention it is taken out';
 COMMENT ON COLUMN ticket.outbox_stats.reservation_events IS 'Those of them about reservations';
 
-SELECT ticket.permit('{operator}', 'EXECUTE', '{outbox_fetch}');
+SELECT ticket.permit('{operator}', 'EXECUTE', '{outbox_read,outbox_ack,outbox_fetch,outbox_hand_out}');
 SELECT ticket.permit('{operator,auditor}', 'SELECT', '{outbox,event_types,outbox_stats}');
 SELECT ticket.permit('{operator,auditor}', 'EXECUTE', '{event_time}');
 GRANT SELECT ON ticket.outbox_stats TO pg_monitor;

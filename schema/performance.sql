@@ -30,6 +30,7 @@ CREATE TABLE ticket.performance (
 	CONSTRAINT performance_withdrawn CHECK ((withdrawn_at IS NULL) = (withdrawn_by IS NULL)
 		AND (withdrawn_at IS NULL) = (status = 'scheduled'))
 );
+CREATE INDEX performance_withdrawn_by ON ticket.performance (withdrawn_by) WHERE withdrawn_by IS NOT NULL;
 CREATE INDEX performance_queue ON ticket.performance (starts_at, performance_id) WHERE queue_id IS NOT NULL AND status = 'scheduled';
 CREATE INDEX performance_concert ON ticket.performance (concert_id, starts_at);
 COMMENT ON TABLE ticket.performance IS 'One date of a concert: what is sold';

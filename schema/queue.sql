@@ -96,6 +96,8 @@ CREATE TABLE ticket.queue_entry (
 		AND (status NOT IN ('active', 'finished') OR admitted_at IS NOT NULL))
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX queue_entry_live_user ON ticket.queue_entry (queue_id, user_id) WHERE ended_at IS NULL;
+/* Who enters does not pay for this one, nor who is let in: a ticket gets into it as it ends. */
+CREATE INDEX queue_entry_ended_user ON ticket.queue_entry (user_id, queue_id, place) WHERE ended_at IS NOT NULL;
 COMMENT ON TABLE ticket.queue_entry IS 'Tickets: a user''s place in a queue, from entering to the end';
 COMMENT ON COLUMN ticket.queue_entry.queue_id IS 'The queue';
 COMMENT ON COLUMN ticket.queue_entry.place IS 'Place in the order of arrival, never reused; not the position, which counts only those who still wait';

@@ -21,6 +21,7 @@ CREATE TABLE ticket.section (
 	CONSTRAINT section_seats CHECK (seat_count BETWEEN 1 AND row_count::bigint * seats_per_row),
 	CONSTRAINT section_withdrawn CHECK ((withdrawn_at IS NULL) = (withdrawn_by IS NULL))
 );
+CREATE INDEX section_withdrawn_by ON ticket.section (withdrawn_by) WHERE withdrawn_by IS NOT NULL;
 COMMENT ON TABLE ticket.section IS 'Zones of a performance, each with one price';
 COMMENT ON COLUMN ticket.section.section_id IS 'Number of the section';
 COMMENT ON COLUMN ticket.section.performance_id IS 'The performance';

@@ -47,6 +47,8 @@ CREATE TABLE ticket.venue (
 	withdrawn_by	text,
 	CONSTRAINT venue_withdrawn CHECK ((withdrawn_at IS NULL) = (withdrawn_by IS NULL))
 );
+CREATE INDEX venue_of_owner ON ticket.venue (owner) WHERE owner IS NOT NULL;
+CREATE INDEX venue_withdrawn_by ON ticket.venue (withdrawn_by) WHERE withdrawn_by IS NOT NULL;
 COMMENT ON TABLE ticket.venue IS 'Places where concerts are held';
 COMMENT ON COLUMN ticket.venue.venue_id IS 'Number of the venue';
 COMMENT ON COLUMN ticket.venue.name IS 'Name as shown to fans, 1 to 255 characters';

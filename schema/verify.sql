@@ -372,11 +372,17 @@ BEGIN
 		SELECT 25, format('history of event %s', h.event_id) FROM withdrawn w JOIN ticket.history h ON h.user_id = w.user_id
 		WHERE h.at < w.before
 		UNION ALL
-		SELECT 40, format('event %s: %s %s', o.id, o.type, o.payload)
+		SELECT 25, format('event %s', o.id) FROM withdrawn w JOIN ticket.outbox o ON o.payload ->> 'user_id' = w.user_id
+		WHERE ticket.event_time(o.id) < w.before AND o.type <> 'user.withdrawn'
+		UNION ALL
+		/* The number or name of an event's aggregate is a key of it, too. */
+		SELECT 40, format('event %s: %s %s %s', o.id, o.type, o.aggregateid, o.payload)
 		FROM ticket.outbox o LEFT JOIN (
-			SELECT type, aggregatetype, to_jsonb(v) AS v, array(SELECT jsonb_object_keys(example)) AS keys
+			SELECT type, aggregatetype, to_jsonb(v) AS v, array(SELECT jsonb_object_keys(example)) AS keys,
+				CASE WHEN aggregatetype IN ('points', 'user') THEN 'user_id' ELSE aggregatetype || '_id' END AS id
 			FROM ticket.event_types) t ON t.type = o.type AND t.aggregatetype = o.aggregatetype
 		WHERE t.type IS NULL OR o.payload -> 'v' IS DISTINCT FROM t.v OR NOT o.payload ?& t.keys
+			OR o.aggregateid IS DISTINCT FROM o.payload ->> t.id
 		UNION ALL
 		SELECT 30, format('section %s: memory has %s free, the table %s', m.section_id, m.free, coalesce(d.free, 0))
 		FROM maps m LEFT JOIN drawn d ON d.section_id = m.section_id

@@ -14,7 +14,28 @@
 #include "metrics.h"
 #include "outbox.h"
 #include "plan.h"
+#include "relation.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
+
+/* ---------- partitions ---------- */
+
+/*
+ * For who writes: waits until no partition is being attached or dropped, and
+ * lets none be until the end of the transaction.
+ *
+ * history_extend holds history_default while it attaches a month, so who was on
+ * the way there waits, and would then write to a table that is not for the
+ * month any more (23514), or, had he planned an UPDATE before, would miss the
+ * rows that have moved.  So the wait comes first, and the server looks where
+ * rows go, or are, afterwards.  In this order, which is DROP TABLE's, too.
+ */
+void
+history_lock(void)
+{
+	LockRelationOid(relation_oid(REL_HISTORY), RowExclusiveLock);
+	LockRelationOid(relation_oid(REL_HISTORY_DEFAULT), RowExclusiveLock);
+}
 
 /* ---------- into the history ---------- */
 
@@ -37,7 +58,10 @@ history_flush(HistoryBatch *batch)
 													 TYPALIGN_INT))};
 
 	if (batch->n > 0)
+	{
+		history_lock();
 		plan_run(&keep_events, args, NULL);
+	}
 	batch->n = 0;
 }
 

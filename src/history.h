@@ -18,6 +18,9 @@ typedef struct HistoryBatch
 	Datum payload[HISTORY_BATCH];
 } HistoryBatch;
 
+/* Before rows of the history are changed. */
+extern void history_lock(void);
+
 /* Both run as the owner, connected to SPI. */
 extern void history_add(HistoryBatch *batch, Datum id, Datum type, Datum payload);
 extern void history_flush(HistoryBatch *batch);

@@ -24,14 +24,20 @@
 #include "port/atomics.h"
 #include "relation.h"
 #include "shared_memory.h"
+#include "storage/lmgr.h"
+#include "tcop/pquery.h"
 #include "ticket.h"
 #include "token.h"
 #include "trace.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
@@ -40,7 +46,10 @@
 PG_FUNCTION_INFO_V1(ticket_event_id);
 PG_FUNCTION_INFO_V1(ticket_event_time);
 PG_FUNCTION_INFO_V1(ticket_event_payload);
-PG_FUNCTION_INFO_V1(ticket_outbox_fetch);
+PG_FUNCTION_INFO_V1(ticket_utc);
+PG_FUNCTION_INFO_V1(ticket_outbox_hand_out);
+PG_FUNCTION_INFO_V1(ticket_outbox_read);
+PG_FUNCTION_INFO_V1(ticket_outbox_ack);
 
 int ticket_outbox_retention = 7 * SECS_PER_DAY;
 
@@ -63,6 +72,17 @@ id_encode(uint64 stamp)
 	half[0] = pg_hton64(((stamp >> 12) << 16) | (UINT64CONST(7) << 12) | (stamp & 0xFFF));
 	half[1] = pg_hton64(random_62() | (UINT64CONST(2) << 62));
 	memcpy(uuid->data, half, sizeof(half));
+	return uuid;
+}
+
+/* No id that was given out then or later is lower. */
+pg_uuid_t *
+event_id_floor(TimestampTz at)
+{
+	pg_uuid_t *uuid = palloc0(sizeof(pg_uuid_t));
+	uint64 half = pg_hton64((uint64) (Max(at + EPOCH_US, 0) / 1000) << 16);
+
+	memcpy(uuid->data, &half, sizeof(half));
 	return uuid;
 }
 
@@ -240,11 +260,23 @@ event_text(Event *event, const char *key, const text *value)
 		payload_null(&event->payload, key);
 }
 
-/* As jsonb_build_object writes it: ISO 8601, in the session's time zone. */
+/*
+ * ISO 8601 in UTC.  In the caller's time zone one moment would be as many texts
+ * as there are callers, of which receivers, and the server itself, cannot read
+ * all: TimeZone may be 'X+100'.
+ */
+static char *
+utc_text(TimestampTz value)
+{
+	int utc = 0;
+
+	return JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, &utc);
+}
+
 void
 event_time(Event *event, const char *key, TimestampTz value)
 {
-	char *s = JsonEncodeDateTime(NULL, TimestampTzGetDatum(value), TIMESTAMPTZOID, NULL);
+	char *s = utc_text(value);
 
 	payload_string(&event->payload, key, s, strlen(s));
 }
@@ -302,6 +334,20 @@ event_end(Event *event)
 		payload_string(&event->payload, "trace_id", trace, strlen(trace));
 	metrics_event(event->type);
 	return JsonbPGetDatum(payload_end(&event->payload));
+}
+
+/*
+ * utc(at timestamptz) -> text
+ *
+ * For times of events written in SQL: as event_time() writes them; NULL
+ * for NULL.  Raises nothing, takes no locks.
+ */
+Datum
+ticket_utc(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(CStringGetTextDatum(utc_text(PG_GETARG_TIMESTAMPTZ(0))));
 }
 
 /*
@@ -418,14 +464,11 @@ aggregate_hash(Relation table, HeapTuple row)
 	return hash;
 }
 
-/* Deletes the row if nobody else has it. */
+/* Whether an event was got; if not, somebody else has it, or it is gone. */
 static bool
-take_row(Relation table, HeapTuple row, Snapshot snapshot)
+row_got(TM_Result result)
 {
-	TM_FailureData failure;
-
-	switch (table_tuple_delete(table, &row->t_self, GetCurrentCommandId(true), snapshot,
-							   InvalidSnapshot, false, &failure, false))
+	switch (result)
 	{
 		case TM_Ok:
 			return true;
@@ -436,17 +479,60 @@ take_row(Relation table, HeapTuple row, Snapshot snapshot)
 		case TM_WouldBlock:
 			return false;
 		default:
-			elog(ERROR, "event cannot be deleted");
+			elog(ERROR, "event cannot be taken");
 	}
 	return false;
 }
 
+static bool
+delete_row(Relation table, HeapTuple row, Snapshot snapshot, bool wait)
+{
+	TM_FailureData failure;
+
+	return row_got(table_tuple_delete(table, &row->t_self, GetCurrentCommandId(true), snapshot,
+									  InvalidSnapshot, wait, &failure, false));
+}
+
+/* Deletes the row if nobody has it. */
+static bool
+take_row(Relation table, HeapTuple row, Snapshot snapshot)
+{
+	return delete_row(table, row, snapshot, false);
+}
+
+/* Locks the row until the end of the transaction, if nobody else has it. */
+static bool
+lock_row(Relation table, HeapTuple row, Snapshot snapshot)
+{
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	TM_FailureData failure;
+	TM_Result result =
+		table_tuple_lock(table, &row->t_self, snapshot, slot, GetCurrentCommandId(false),
+						 LockTupleExclusive, LockWaitSkip, 0, &failure);
+
+	ExecDropSingleTupleTableSlot(slot);
+	return row_got(result);
+}
+
 /*
- * Takes up to max_count events out, those of `before` and later excepted (0:
- * none), and hands each to take().  Returns how many.
+ * Deletes a row that this transaction has locked, if it still has: a lock goes
+ * with its savepoint.  Who must not wait is refused by his own lock, too, so the
+ * deletion may; having the lock, it will not.
+ */
+static bool
+take_locked_row(Relation table, HeapTuple row, Snapshot snapshot)
+{
+	return lock_row(table, row, snapshot) && delete_row(table, row, snapshot, true);
+}
+
+/*
+ * Goes through up to max_count events that are to be had, those of `before` and
+ * later excepted (0: none): get() locks or deletes each, got() has it then.
+ * Returns how many.
  */
 static int
-take_events(int max_count, uint64 before, void (*take)(Relation, HeapTuple, void *), void *arg)
+walk_events(int max_count, uint64 before, bool (*get)(Relation, HeapTuple, Snapshot),
+			void (*got)(Relation, HeapTuple, void *), void *arg)
 {
 	Relation table = table_open(relation_oid(REL_OUTBOX), RowExclusiveLock);
 	Relation index = index_open(relation_oid(REL_OUTBOX_PKEY), AccessShareLock);
@@ -472,9 +558,9 @@ take_events(int max_count, uint64 before, void (*take)(Relation, HeapTuple, void
 			break;
 		if (hash_search(passed, &hash, HASH_FIND, NULL))
 			continue;
-		if (take_row(table, row, snapshot))
+		if (get(table, row, snapshot))
 		{
-			take(table, row, arg);
+			got(table, row, arg);
 			n++;
 		}
 		else
@@ -489,58 +575,235 @@ take_events(int max_count, uint64 before, void (*take)(Relation, HeapTuple, void
 	return n;
 }
 
-/* What is done with each event that is taken out. */
-typedef struct Taken
-{
-	ReturnSetInfo *result; /* where to return it; NULL: nowhere */
-	HistoryBatch history;
-} Taken;
-
 static void
-take_event(Relation table, HeapTuple row, void *arg)
+into_history(Relation table, HeapTuple row, void *history)
 {
-	Taken *taken = arg;
 	HeapTuple copy = heap_copytuple(row);
 	TupleDesc columns = RelationGetDescr(table);
 	bool isnull;
 
-	if (taken->result)
-		tuplestore_puttuple(taken->result->setResult, copy);
-	history_add(&taken->history, heap_getattr(copy, COL_OUTBOX_ID, columns, &isnull),
+	history_add(history, heap_getattr(copy, COL_OUTBOX_ID, columns, &isnull),
 				heap_getattr(copy, COL_OUTBOX_TYPE, columns, &isnull),
 				heap_getattr(copy, COL_OUTBOX_PAYLOAD, columns, &isnull));
 }
 
+typedef struct HandOut
+{
+	int n;
+	int next; /* as many have been handed out */
+	HeapTuple *row;
+	TupleDesc columns;
+} HandOut;
+
+static void
+hand_out_row(Relation table, HeapTuple row, void *arg)
+{
+	HandOut *out = arg;
+
+	out->row[out->n++] = heap_copytuple(row);
+}
+
+static void
+hand_out_begin(FuncCallContext *call, int max_count)
+{
+	HandOut *out = palloc0(sizeof(HandOut));
+	Relation table = table_open(relation_oid(REL_OUTBOX), AccessShareLock);
+
+	out->row = MemoryContextAllocHuge(CurrentMemoryContext, max_count * sizeof(HeapTuple));
+	out->columns = CreateTupleDescCopy(RelationGetDescr(table));
+	table_close(table, AccessShareLock);
+	(void) walk_events(max_count, 0, lock_row, hand_out_row, out);
+	call->user_fctx = out;
+}
+
+/* Takes out what has been handed out.  Runs once, also when the query ends early. */
+static void
+hand_out_end(Datum arg)
+{
+	HandOut *out = (HandOut *) DatumGetPointer(arg);
+	Relation table;
+	OwnerContext owner;
+	HistoryBatch *history;
+	int n = 0;
+
+	if (out->next == 0)
+		return;
+	owner_begin(&owner);
+	/* At the end of a query its own is gone. */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	history = palloc0(sizeof(HistoryBatch));
+	table = table_open(relation_oid(REL_OUTBOX), RowExclusiveLock);
+	for (int i = 0; i < out->next; i++)
+	{
+		/* Who fetches twice at a time in one transaction may have it twice. */
+		if (!take_locked_row(table, out->row[i], GetActiveSnapshot()))
+			continue;
+		into_history(table, out->row[i], history);
+		n++;
+	}
+	table_close(table, RowExclusiveLock);
+	CommandCounterIncrement();
+	history_flush(history);
+	PopActiveSnapshot();
+	owner_end(&owner);
+	out->next = 0;
+	metrics_add_at_commit(METRIC_EVENTS_FETCHED, n);
+}
+
 /*
- * outbox_fetch(max_count int default 100) -> setof ticket.outbox
+ * At commit the server reads what is left of a cursor WITH HOLD, and of a query
+ * that a procedure is just looping over, and keeps it for later.  Nobody has
+ * seen that by then, and nobody may ever.
+ */
+static void
+refuse_to_be_held(void)
+{
+	if (ActivePortal && ActivePortal->strategy == PORTAL_ONE_SELECT &&
+		(ActivePortal->holdStore || (ActivePortal->cursorOptions & CURSOR_OPT_HOLD)))
+		ticket_error(ERROR_WRONG_STATE, NULL,
+					 "Commit when all of them are read, or use outbox_read and outbox_ack.",
+					 "events that are fetched cannot be kept beyond the transaction");
+}
+
+/*
+ * outbox_hand_out(max_count int) -> setof ticket.outbox
  *
- * Takes the oldest events out and returns them, in order; they are gone when
- * the caller commits and back when it does not.  Several consumers get
- * different events, and never one while an older one of the same aggregate is
- * with another.
+ * What outbox_fetch is made of.  It locks the oldest events, hands them out one
+ * by one as the query reads them, and when that ends takes out those it has
+ * handed out: so what a LIMIT, or a cursor that is closed early, has not read
+ * stays.  outbox_fetch is an SQL function that the planner puts into the query,
+ * where this one stands in a target list: a function in FROM would be read to
+ * its end before the first row goes out.
  *
- * Errors: 22023, TK014, TK016.  Locks: rows of outbox in order of id (those
- * that others have are passed over); then new rows of history.
+ * Errors: 22023, TK009 (a cursor that outlives the transaction), TK014, TK016.
+ * Locks: rows of outbox in order of id (those that others have are passed
+ * over); then new rows of history.
  */
 Datum
-ticket_outbox_fetch(PG_FUNCTION_ARGS)
+ticket_outbox_hand_out(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *call;
+	HandOut *out;
+	Datum row;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		COUNT_CALL();
+		int max_count = arg_count(fcinfo, 0, "max_count", 1, 100000);
+		ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+		MemoryContext caller;
+
+		refuse_standby();
+		call = SRF_FIRSTCALL_INIT();
+		caller = MemoryContextSwitchTo(call->multi_call_memory_ctx);
+		hand_out_begin(call, max_count);
+		MemoryContextSwitchTo(caller);
+		RegisterExprContextCallback(result->econtext, hand_out_end,
+									PointerGetDatum(call->user_fctx));
+	}
+	call = SRF_PERCALL_SETUP();
+	out = call->user_fctx;
+	refuse_to_be_held();
+	if (out->next == out->n)
+	{
+		UnregisterExprContextCallback(((ReturnSetInfo *) fcinfo->resultinfo)->econtext,
+									  hand_out_end, PointerGetDatum(out));
+		hand_out_end(PointerGetDatum(out));
+		SRF_RETURN_DONE(call);
+	}
+	row = heap_copy_tuple_as_datum(out->row[out->next++], out->columns);
+	SRF_RETURN_NEXT(call, row);
+}
+
+static void
+show_row(Relation table, HeapTuple row, void *result)
+{
+	tuplestore_puttuple(((ReturnSetInfo *) result)->setResult, row);
+}
+
+/*
+ * outbox_read(max_count int default 100) -> setof ticket.outbox
+ *
+ * The oldest events, in order, locked until the end of the transaction: others
+ * get different ones, and none while an older one of the same aggregate is
+ * here.  They stay until outbox_ack names them.
+ *
+ * Errors: 22023, TK014, TK016.  Locks: rows of outbox in order of id (those
+ * that others have are passed over).
+ */
+Datum
+ticket_outbox_read(PG_FUNCTION_ARGS)
 {
 	COUNT_CALL();
 	int max_count = arg_count(fcinfo, 0, "max_count", 1, 100000);
-	Taken *taken;
-	OwnerContext owner;
-	int n;
 
 	refuse_standby();
 	InitMaterializedSRF(fcinfo, 0);
+	(void) walk_events(max_count, 0, lock_row, show_row, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* Takes an event out; false: it is gone, or somebody else has it. */
+static bool
+ack(RowScan *scan, Datum id, HistoryBatch *history)
+{
+	ScanKeyData key;
+	HeapTuple row;
+	bool got = false;
+
+	ScanKeyInit(&key, COL_OUTBOX_ID, BTEqualStrategyNumber, F_UUID_EQ, id);
+	row_scan_begin(scan, REL_OUTBOX, REL_OUTBOX_PKEY, 1, &key);
+	if ((row = row_scan_next(scan)) != NULL && take_locked_row(scan->relation, row, scan->snapshot))
+	{
+		into_history(scan->relation, row, history);
+		got = true;
+	}
+	row_scan_end(scan);
+	return got;
+}
+
+/*
+ * outbox_ack(ids uuid[]) -> int
+ *
+ * Takes out events that have been handed on, in this transaction or before;
+ * they are gone when it commits.  Returns how many: those that are gone, or
+ * that another consumer has, do not count.
+ *
+ * Errors: 22023, TK014, TK016.  Locks: those rows of outbox; then new rows of
+ * history.
+ */
+Datum
+ticket_outbox_ack(PG_FUNCTION_ARGS)
+{
+	COUNT_CALL();
+	ArrayType *ids = PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0);
+	Datum *id;
+	int n_ids;
+	int n = 0;
+	OwnerContext owner;
+	HistoryBatch *history;
+
+	if (ids == NULL || ARR_NDIM(ids) > 1 || array_contains_nulls(ids))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL,
+					 "ids must be an array of one dimension without NULLs");
+	refuse_standby();
+	PreventCommandIfReadOnly("DELETE");
+	deconstruct_array(ids, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &id, NULL, &n_ids);
+	LockRelationOid(relation_oid(REL_OUTBOX), RowExclusiveLock);
 	owner_begin(&owner);
-	taken = palloc0(sizeof(Taken));
-	taken->result = (ReturnSetInfo *) fcinfo->resultinfo;
-	n = take_events(max_count, 0, take_event, taken);
-	history_flush(&taken->history);
+	history = palloc0(sizeof(HistoryBatch));
+	for (int i = 0; i < n_ids; i++)
+	{
+		RowScan scan;
+
+		CHECK_FOR_INTERRUPTS();
+		n += ack(&scan, id[i], history);
+	}
+	CommandCounterIncrement();
+	history_flush(history);
 	owner_end(&owner);
 	metrics_add_at_commit(METRIC_EVENTS_FETCHED, n);
-	return (Datum) 0;
+	PG_RETURN_INT32(n);
 }
 
 /*
@@ -550,16 +813,16 @@ ticket_outbox_fetch(PG_FUNCTION_ARGS)
 int
 outbox_retire(int max_count)
 {
-	Taken *taken;
+	HistoryBatch *history;
 	int n;
 
 	if (ticket_outbox_retention < 0)
 		return 0;
-	taken = palloc0(sizeof(Taken));
-	n = take_events(max_count, stamp_before(ticket_outbox_retention * USECS_PER_SEC), take_event,
-					taken);
-	history_flush(&taken->history);
-	pfree(taken);
+	history = palloc0(sizeof(HistoryBatch));
+	n = walk_events(max_count, stamp_before(ticket_outbox_retention * USECS_PER_SEC), take_row,
+					into_history, history);
+	history_flush(history);
+	pfree(history);
 	metrics_add_at_commit(METRIC_EVENTS_RETIRED, n);
 	return n;
 }

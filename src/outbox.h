@@ -6,7 +6,8 @@
  * (schema/outbox.sql), which tests compare with what is written.
  *
  * In C:	event_begin(), the keys in any order, event_end() or event_write().
- * In SQL:	ticket.event_payload(type, jsonb_build_object('v', 1, ...)).
+ * In SQL:	ticket.event_payload(type, jsonb_build_object('v', 1, ...)), times by
+ *			ticket.utc(at).
  */
 #ifndef TICKET_OUTBOX_H
 #define TICKET_OUTBOX_H
@@ -59,6 +60,8 @@ extern void event_batch_write(EventBatch *batch);
 
 /* The next id, above all of this server and of this database's outbox. */
 extern pg_uuid_t *event_next_id(void);
+/* No id that was given out then or later is lower. */
+extern pg_uuid_t *event_id_floor(TimestampTz at);
 /* When an id was given out, to the millisecond's 4096th; false: it is none of ours. */
 extern bool event_id_time(const pg_uuid_t *id, TimestampTz *at);
 

@@ -73,7 +73,7 @@ static SavedPlan find_keyed_begun = {
 	" s AS (UPDATE ticket.seat AS seat SET held_until = $8 FROM r" \
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)" \
 	" AND seat.reservation_id" EQ "$1 AND seat.status" EQ "'held')," \
-	PAYMENT_EVENT("'payment.begun'", ", 'expires_at', $8") \
+	PAYMENT_EVENT("'payment.begun'", ", 'expires_at', ticket.utc($8)") \
 	" SELECT payment_id FROM p"
 
 #define BEGUN_TYPES \

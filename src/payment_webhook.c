@@ -157,7 +157,7 @@ static SavedPlan write_captured = {
 	" FROM r WHERE payment.payment_id" EQ "$1 RETURNING payment.*),"
 	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, payment_id, created_at)"
 	" SELECT user_id, 'payment', 'provider:'" CONCAT "provider, $5, amount, payment_id, $3 FROM p),"
-	RESERVATION_EVENT("'reservation.paid'", ", 'payment_id', $1, 'paid_at', $3") ","
+	RESERVATION_EVENT("'reservation.paid'", ", 'payment_id', $1, 'paid_at', ticket.utc($3)") ","
 	PAYMENT_EVENT("'payment.captured'",
 				  ", 'provider_ref', p.provider_ref, 'former_reservation_id', p.former_reservation")
 	" SELECT (SELECT pg_catalog.count(*) FROM s)" EQ "pg_catalog.cardinality(r.seat_ids),"

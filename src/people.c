@@ -16,10 +16,12 @@
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
 #include "common/string.h"
+#include "history.h"
 #include "load.h"
 #include "memory.h"
 #include "metrics.h"
 #include "miscadmin.h"
+#include "outbox.h"
 #include "pending.h"
 #include "plan.h"
 #include "relation.h"
@@ -230,6 +232,10 @@ static SavedPlan settle_account = {
 /*
  * Everything that has the user's id ($1) and has to stay gets the pseudonym
  * ($2), in the order of locks.  Keys that callers chose may contain the id.
+ *
+ * Nothing is read from end to end, as any buyer may withdraw, and again and
+ * again: each table has an index by user, of those rows only that are not
+ * written in the rush of a sale, the outbox apart.
  */
 #define RENAME_TYPES \
 	2, \
@@ -238,8 +244,9 @@ static SavedPlan settle_account = {
 	}
 
 static SavedPlan rename_plan[] = {
-	/* No index on the tickets that have ended, which every fan would pay for. */
-	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
+	/* One that was entered in the last moment begins anew. */
+	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1 AND ended_at IS NOT NULL",
+	 RENAME_TYPES},
 	/* A hold that was made in the last moment is one made after. */
 	{"UPDATE ticket.reservation SET user_id = $2, idempotency_key = NULL, asked = NULL"
 	 " WHERE user_id" EQ "$1 AND status" NE "'held'",
@@ -260,47 +267,86 @@ static SavedPlan rename_plan[] = {
 	 " credit = CASE WHEN credit" EQ "pg_catalog.concat('user:', $1)"
 	 " THEN pg_catalog.concat('user:', $2) ELSE credit END WHERE user_id" EQ "$1",
 	 RENAME_TYPES},
-	/*
-	 * Rows of the outbox are never updated.  One that a consumer is just taking
-	 * out is waited for: then it is history, which comes last.
-	 */
-	{"WITH mine AS MATERIALIZED (SELECT id FROM ticket.outbox"
-	 " WHERE ($1" EQ "ANY (ARRAY[aggregateid, payload OPERATOR(pg_catalog.->>) 'user_id',"
-	 " payload OPERATOR(pg_catalog.->>) 'withdrawn_by'])"
-	 " OR (payload OPERATOR(pg_catalog.->) 'user_ids') OPERATOR(pg_catalog.?) $1)"
-	 " AND type" NE "'user.withdrawn' FOR UPDATE),"
-	 " gone AS (DELETE FROM ticket.outbox AS o USING mine WHERE o.id" EQ "mine.id RETURNING o.*)"
-	 " INSERT INTO ticket.outbox (id, aggregatetype, aggregateid, type, payload)"
-	 " SELECT id, aggregatetype, CASE WHEN aggregateid" EQ "$1 THEN $2 ELSE aggregateid END, type,"
-	 " (SELECT pg_catalog.jsonb_object_agg(key, CASE WHEN value" EQ "pg_catalog.to_jsonb($1)"
-	 " THEN pg_catalog.to_jsonb($2) WHEN key" EQ "'user_ids' THEN (SELECT pg_catalog.jsonb_agg("
-	 "CASE WHEN u.id" EQ "$1 THEN $2 ELSE u.id END ORDER BY u.n)"
-	 " FROM pg_catalog.jsonb_array_elements_text(value) WITH ORDINALITY AS u(id, n))"
-	 " ELSE value END) FROM pg_catalog.jsonb_each(payload)) FROM gone",
-	 RENAME_TYPES},
-	{"UPDATE ticket.history SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
 };
 
-/* What a seller has done; a statement that changes nothing would still empty caches. */
+static SavedPlan rename_history = {"UPDATE ticket.history SET user_id = $2 WHERE user_id" EQ "$1",
+								   RENAME_TYPES};
+
+/*
+ * When anything was first written that has the user's id; NULL: nothing has.
+ * OFFSET 0: each by its index, whatever the planner thinks of a minimum.
+ */
+static SavedPlan first_trace = {
+	"SELECT pg_catalog.min(t.at) FROM ("
+	"SELECT entered_at AS at FROM ticket.queue_entry WHERE user_id" EQ "$1 AND ended_at IS NOT NULL"
+	" UNION ALL SELECT created_at FROM ticket.reservation WHERE user_id" EQ "$1"
+	" UNION ALL SELECT created_at FROM ticket.ledger WHERE user_id" EQ "$1"
+	" UNION ALL SELECT withdrawn_at FROM ticket.concert WHERE withdrawn_by" EQ "$1"
+	" UNION ALL SELECT withdrawn_at FROM ticket.performance WHERE withdrawn_by" EQ "$1"
+	" UNION ALL SELECT requested_at FROM ticket.performance_cancellation WHERE requested_by" EQ "$1"
+	" UNION ALL SELECT withdrawn_at FROM ticket.section WHERE withdrawn_by" EQ "$1 OFFSET 0) AS t",
+	1,
+	{TEXTOID},
+};
+
+/*
+ * Events about the user that nobody has taken out: where a user stands in an
+ * event of that aggregate, and nowhere else.  Rows of the outbox are never
+ * updated.  One that a consumer is just taking out is waited for: then it is
+ * history, which comes last.
+ *
+ * An index by user would be paid for by each event.  But events have an order,
+ * and those about the user are no older than the first row that has the id: so
+ * they are read from there ($3) on.  Who withdraws again right after it, or
+ * comes anew and withdraws, has next to nothing to read.
+ */
+static SavedPlan rename_events = {
+	"WITH mine AS MATERIALIZED (SELECT id FROM ticket.outbox WHERE id" GE "$3"
+	" AND type" NE "'user.withdrawn' AND CASE"
+	" WHEN aggregatetype" EQ "ANY ('{points,reservation,payment}')"
+	" THEN (payload OPERATOR(pg_catalog.->>) 'user_id')" EQ "$1"
+	" WHEN aggregatetype" EQ "ANY ('{concert,performance}')"
+	" THEN $1" EQ "ANY (ARRAY[payload OPERATOR(pg_catalog.->>) 'withdrawn_by',"
+	" payload OPERATOR(pg_catalog.->>) 'cancelled_by'])"
+	" WHEN aggregatetype" EQ "'queue'"
+	" THEN (payload OPERATOR(pg_catalog.->) 'user_ids') OPERATOR(pg_catalog.?) $1 END FOR UPDATE),"
+	" gone AS (DELETE FROM ticket.outbox"
+	" WHERE id" EQ "ANY (ARRAY(SELECT mine.id FROM mine)) RETURNING *)"
+	" INSERT INTO ticket.outbox (id, aggregatetype, aggregateid, type, payload)"
+	" SELECT id, aggregatetype,"
+	" CASE WHEN aggregatetype" EQ "'points' THEN $2 ELSE aggregateid END, type,"
+	" (SELECT pg_catalog.jsonb_object_agg(key,"
+	" CASE WHEN key" EQ "ANY ('{user_id,withdrawn_by,cancelled_by}')"
+	" AND value" EQ "pg_catalog.to_jsonb($1) THEN pg_catalog.to_jsonb($2)"
+	" WHEN key" EQ "'user_ids' THEN (SELECT pg_catalog.jsonb_agg("
+	"CASE WHEN u.id" EQ "$1 THEN $2 ELSE u.id END ORDER BY u.n)"
+	" FROM pg_catalog.jsonb_array_elements_text(value) WITH ORDINALITY AS u(id, n))"
+	" ELSE value END) FROM pg_catalog.jsonb_each(payload)) FROM gone",
+	3,
+	{TEXTOID, TEXTOID, UUIDOID},
+};
+
+/* What a seller or an operator has done; a statement that changes nothing would still empty caches. */
 static SavedPlan find_in_catalogue = {
-	"SELECT 1 FROM ticket.venue WHERE owner" EQ "$1 OR withdrawn_by" EQ "$1"
-	" UNION ALL SELECT 1 FROM ticket.concert WHERE owner" EQ "$1 OR withdrawn_by" EQ "$1"
+	"SELECT 1 FROM ticket.venue WHERE owner" EQ "$1"
+	" UNION ALL SELECT 1 FROM ticket.venue WHERE withdrawn_by" EQ "$1"
+	" UNION ALL SELECT 1 FROM ticket.concert WHERE owner" EQ "$1"
+	" UNION ALL SELECT 1 FROM ticket.concert WHERE withdrawn_by" EQ "$1"
 	" UNION ALL SELECT 1 FROM ticket.performance WHERE withdrawn_by" EQ "$1"
+	" UNION ALL SELECT 1 FROM ticket.performance_cancellation WHERE requested_by" EQ "$1"
 	" UNION ALL SELECT 1 FROM ticket.section WHERE withdrawn_by" EQ "$1 LIMIT 1",
 	1,
 	{TEXTOID},
 };
 
-static SavedPlan rename_seller_plan[] = {
-	{"UPDATE ticket.venue SET owner = CASE WHEN owner" EQ "$1 THEN $2 ELSE owner END,"
-	 " withdrawn_by = CASE WHEN withdrawn_by" EQ "$1 THEN $2 ELSE withdrawn_by END"
-	 " WHERE owner" EQ "$1 OR withdrawn_by" EQ "$1",
-	 RENAME_TYPES},
-	{"UPDATE ticket.concert SET owner = CASE WHEN owner" EQ "$1 THEN $2 ELSE owner END,"
-	 " withdrawn_by = CASE WHEN withdrawn_by" EQ "$1 THEN $2 ELSE withdrawn_by END"
-	 " WHERE owner" EQ "$1 OR withdrawn_by" EQ "$1",
-	 RENAME_TYPES},
+static SavedPlan rename_actor_plan[] = {
+	{"UPDATE ticket.venue SET owner = $2 WHERE owner" EQ "$1", RENAME_TYPES},
+	{"UPDATE ticket.venue SET withdrawn_by = $2 WHERE withdrawn_by" EQ "$1", RENAME_TYPES},
+	{"UPDATE ticket.concert SET owner = $2 WHERE owner" EQ "$1", RENAME_TYPES},
+	{"UPDATE ticket.concert SET withdrawn_by = $2 WHERE withdrawn_by" EQ "$1", RENAME_TYPES},
 	{"UPDATE ticket.performance SET withdrawn_by = $2 WHERE withdrawn_by" EQ "$1", RENAME_TYPES},
+	{"UPDATE ticket.performance_cancellation SET requested_by = $2 WHERE requested_by" EQ "$1",
+	 RENAME_TYPES},
 	{"UPDATE ticket.section SET withdrawn_by = $2 WHERE withdrawn_by" EQ "$1", RENAME_TYPES},
 };
 
@@ -432,6 +478,34 @@ rename_user(SavedPlan *plan, int n_plans, text *user, const char *pseudonym)
 	return n;
 }
 
+/*
+ * The lowest id that an event about the user can have; NULL: there is none.
+ * Rows have the time of the sale, ids that of the server, whose clock may have
+ * been set back a little since.
+ */
+static pg_uuid_t *
+first_event(text *user)
+{
+	Datum args[1] = {PointerGetDatum(user)};
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz at;
+
+	plan_read_latest(&first_trace, args, NULL);
+	if (result_isnull(0, 1))
+		return NULL;
+	at = result_int64(0, 1);
+	at = Min(at, at - (int64) (ticket_clock_offset * 1000));
+	return event_id_floor(Min(at, now) - USECS_PER_MINUTE);
+}
+
+static void
+rename_in_events(text *user, const char *pseudonym, pg_uuid_t *from)
+{
+	Datum args[3] = {PointerGetDatum(user), CStringGetTextDatum(pseudonym), UUIDPGetDatum(from)};
+
+	plan_run(&rename_events, args, NULL);
+}
+
 /* What hardly anybody has. */
 static uint64
 rename_rest(text *user, const char *pseudonym)
@@ -440,7 +514,7 @@ rename_rest(text *user, const char *pseudonym)
 	uint64 n = 0;
 
 	if (plan_run(&find_in_catalogue, args, NULL) > 0)
-		n += rename_user(rename_seller_plan, lengthof(rename_seller_plan), user, pseudonym);
+		n += rename_user(rename_actor_plan, lengthof(rename_actor_plan), user, pseudonym);
 	if (plan_run(&find_block, args, NULL) > 0)
 		n += plan_run(&drop_block, args, NULL);
 	return n;
@@ -475,6 +549,7 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	int64 points;
 	uint64 renamed;
 	int own_write;
+	pg_uuid_t *from;
 
 	refuse_standby();
 	queues_ready();
@@ -482,6 +557,7 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	owner_begin(&owner);
 	pseudonym = new_pseudonym();
 	values[0] = Int32GetDatum(leave_tickets(user));
+	from = first_event(user);
 	own_write = own_write_begin();
 	renamed = rename_user(&rename_plan[0], 1, user, pseudonym);
 	own_write_end(own_write);
@@ -491,6 +567,10 @@ ticket_user_withdraw(PG_FUNCTION_ARGS)
 	renamed += rename_user(&rename_plan[1], 1, user, pseudonym);
 	points = settle(user, settlement);
 	renamed += rename_user(&rename_plan[2], lengthof(rename_plan) - 2, user, pseudonym);
+	if (from)
+		rename_in_events(user, pseudonym, from);
+	history_lock();
+	renamed += rename_user(&rename_history, 1, user, pseudonym);
 	renamed += rename_rest(user, pseudonym);
 	if (renamed > 0)
 	{

@@ -54,6 +54,8 @@ static const char *const relation_name[NUM_RELATIONS] = {
 	[REL_PAYMENT_NUMBERS] = "payment_payment_id_seq",
 	[REL_LEDGER] = "ledger",
 	[REL_LEDGER_NUMBERS] = "ledger_ledger_id_seq",
+	[REL_HISTORY] = "history",
+	[REL_HISTORY_DEFAULT] = "history_default",
 };
 
 /* Looked up once; forgotten when the catalogue says one of them changed. */

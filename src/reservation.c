@@ -205,7 +205,7 @@ static SavedPlan extend_hold = {
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY (r.seat_ids)"
 	" AND seat.reservation_id" EQ "$1 RETURNING 1)," RESERVATION_EVENT(
 		"'reservation.extended'",
-		", 'expires_at', r.expires_at") " SELECT pg_catalog.count(*) FROM s",
+		", 'expires_at', ticket.utc(r.expires_at)") " SELECT pg_catalog.count(*) FROM s",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
 };

@@ -217,6 +217,10 @@ SELECT pg_temp.each_allowed('history', 'SELECT count(*) FROM ticket.history(%s)'
 SELECT pg_temp.refused('SELECT ticket.event_payload(NULL, $${}$$)', '22023');
 SELECT pg_temp.refused('SELECT ticket.event_payload($$x$$, NULL)', '22023');
 SELECT pg_temp.each_refused('outbox_fetch', 'SELECT * FROM ticket.outbox_fetch(%s)', '22023', 'NULL', '0', '-1', '100001');
+SELECT pg_temp.each_refused('outbox_read', 'SELECT * FROM ticket.outbox_read(%s)', '22023', 'NULL', '0', '-1', '100001');
+SELECT pg_temp.each_refused('outbox_hand_out', 'SELECT * FROM ticket.outbox_hand_out(%s)', '22023', 'NULL', '0', '-1', '100001');
+SELECT pg_temp.each_refused('outbox_ack', 'SELECT ticket.outbox_ack(%s)', '22023', 'NULL', $$'{NULL}'$$, $$ARRAY[gen_random_uuid(), NULL]$$,
+	$$ARRAY[ARRAY[gen_random_uuid()]]$$);
 SELECT pg_temp.each_refused('run', 'CALL ticket.run(%s)', '22023', 'NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$);
 SELECT pg_temp.each_refused('run in a transaction', 'CALL ticket.run(%s)', '2D000', $$'1 s'$$);
 SELECT pg_temp.each_refused('verify', 'SELECT * FROM ticket.verify(%s)', '22023', 'NULL', $$'-1 s'$$, $$'1001 years'$$, $$'100000 years'$$);

@@ -174,6 +174,9 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	('CALL run($$1 ms$$)',                              '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('tick()',                                          '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('outbox_fetch(1)',                                 '-',     '-',     '-',     '-',     '1',     '-',     '-'),
+	('outbox_hand_out(1)',                              '-',     '-',     '-',     '-',     '1',     '-',     '-'),
+	('outbox_read(1)',                                  '-',     '-',     '-',     '-',     '1',     '-',     '-'),
+	('outbox_ack($${}$$)',                              '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('event_time(gen_random_uuid())',                   '-',     '-',     '-',     '-',     '1',     '1',     '-'),
 	('history($$nobody$$)',                             '-',     '-',     '-',     '-',     '0',     '0',     '-'),
 	('history_extend()',                                '-',     '-',     '-',     '-',     '1',     '-',     '-'),
@@ -188,7 +191,7 @@ FROM unnest('{actor,append_only,catalogue_follow,catalogue_remember,check_argume
 	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,hold_timer_set,name_grams,number_key_replace,
 	outbox_order,own_reservation,payment_state,performance_check,performance_fill,performance_lock,performance_time,plan_picture,plan_seats,
 	plan_size,queue_entry_follow,queue_follow,raise_error,require_preload,require_primary,sales_query,schedule_jobs,search_grams,seat_follow,section_check,
-	section_stays,sold_stays,unschedule_jobs,user_withdrawing,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
+	section_stays,sold_stays,unschedule_jobs,user_withdrawing,utc,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
 	JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'ticket'::regnamespace;
 
 SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace

@@ -85,6 +85,82 @@ SELECT is((SELECT array_agg(id) FROM outbox_fetch(3)), (:'ids'::uuid[])[4:6], 't
 ROLLBACK;
 SELECT is((SELECT array_agg(id) FROM outbox_fetch()), :'ids'::uuid[], 'rolled back they are all there again, in order');
 SELECT is((SELECT count(*) FROM outbox_fetch()), 0::bigint, 'committed they are gone');
+
+-- Whoever does not read to the end has not taken the rest out.
+CREATE FUNCTION pg_temp.charged(n int) RETURNS void LANGUAGE sql AS $$
+	DELETE FROM ticket.outbox; SELECT count(ticket.point_charge('outbox-' || i, 1)) FROM generate_series(1, $1) AS i $$;
+CREATE FUNCTION pg_temp.waiting() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(substr(aggregateid, 8), ' ' ORDER BY id) FROM ticket.outbox $$;
+SELECT pg_temp.charged(8) \g /dev/null
+SELECT is((SELECT string_agg(substr(aggregateid, 8), ' ') FROM (SELECT * FROM (SELECT * FROM outbox_fetch(7)) x LIMIT 3) y), '1 2 3', 'a LIMIT around it');
+SELECT is(pg_temp.waiting(), '4 5 6 7 8', '... the rest waits');
+BEGIN;
+DECLARE c CURSOR FOR SELECT substr(aggregateid, 8) AS n FROM outbox_fetch(5);
+FETCH 2 FROM c \g /dev/null
+SELECT is((SELECT count(*) FROM outbox), 5::bigint, 'a cursor');
+COMMIT;
+SELECT is(pg_temp.waiting(), '6 7 8', '... that is read in part when the transaction commits');
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM outbox_fetch(5);
+FETCH 1 FROM c \g /dev/null
+CLOSE c;
+SELECT is(pg_temp.waiting(), '7 8', '... or closed before');
+SELECT is((SELECT string_agg(substr(aggregateid, 8), ' ') FROM outbox_fetch()), '7 8', '... the next in the same transaction gets what it left');
+ROLLBACK;
+SELECT is(pg_temp.waiting(), '6 7 8', '... or rolled back');
+\set FETCH_COUNT 2
+SELECT * FROM outbox_fetch(3) \g /dev/null
+\unset FETCH_COUNT
+SELECT is(pg_temp.waiting(), NULL, 'FETCH_COUNT of psql: all are read');
+SELECT pg_temp.charged(5) \g /dev/null
+SELECT outbox_fetch(5) LIMIT 2 \g /dev/null
+SELECT is(pg_temp.waiting(), '3 4 5', 'in a target list');
+PREPARE fetched(int) AS SELECT * FROM outbox_fetch($1) LIMIT 1;
+EXECUTE fetched(5) \g /dev/null
+EXECUTE fetched(5) \g /dev/null
+SELECT is(pg_temp.waiting(), '5', 'prepared');
+SELECT pg_temp.charged(3) \g /dev/null
+DO $$ DECLARE c refcursor; r record; BEGIN
+	OPEN c FOR SELECT * FROM ticket.outbox_fetch(3); FETCH c INTO r;
+	BEGIN FETCH c INTO r; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END;
+END $$;
+SELECT is(pg_temp.waiting(), '3', 'a savepoint that is rolled back has been read in');
+SELECT is((SELECT count(*) FROM (SELECT f.id FROM generate_series(1, 2) g, LATERAL outbox_fetch(g + 1) f) x), 1::bigint, 'run again in a join: nobody gets it twice');
+SELECT is(pg_temp.waiting(), NULL, '... and it is gone');
+SELECT pg_temp.charged(3) \g /dev/null
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT * FROM outbox_fetch(3);
+COMMIT;
+SELECT is(:'LAST_ERROR_SQLSTATE'::text, 'TK009', 'a cursor WITH HOLD is refused: at commit it would read what nobody has seen');
+CREATE PROCEDURE pg_temp.looping() LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM ticket.outbox_fetch(3) LOOP COMMIT; END LOOP; END $$;
+CALL pg_temp.looping();
+SELECT is(:'LAST_ERROR_SQLSTATE'::text, 'TK009', 'so is a loop that commits');
+SELECT is(pg_temp.waiting(), '1 2 3', 'and nothing is lost');
+
+-- Read, hand on, acknowledge
+SELECT is((SELECT string_agg(substr(aggregateid, 8), ' ' ORDER BY id) FROM outbox_read(2)), '1 2', 'outbox_read: the oldest, in order');
+SELECT is((SELECT string_agg(substr(aggregateid, 8), ' ' ORDER BY id) FROM outbox_read()), '1 2 3', 'what is not acknowledged comes again');
+SELECT array_agg(id ORDER BY id) AS ids FROM outbox \gset
+BEGIN;
+SELECT is((SELECT outbox_ack((:'ids'::uuid[])[2:3])), 2, 'outbox_ack: how many were taken out');
+SELECT is((SELECT string_agg(substr(aggregateid, 8), ' ') FROM outbox_read()), '1', 'they are gone');
+ROLLBACK;
+SELECT is((SELECT count(*) FROM outbox_read()), 3::bigint, 'rolled back they are not');
+SELECT is(outbox_ack(ARRAY[(:'ids'::uuid[])[3], gen_random_uuid(), (:'ids'::uuid[])[3]]), 1, 'one that is not there, or named twice, does not count');
+SELECT is(outbox_ack('{}'), 0, 'none');
+BEGIN;
+SELECT count(*) AS n FROM outbox_read() \gset
+SELECT is(outbox_ack(:'ids'), 2, 'read and acknowledged in one transaction');
+COMMIT;
+SELECT is(pg_temp.waiting(), NULL, 'they are gone');
+SELECT pg_temp.charged(2000) \g /dev/null
+SELECT is((SELECT outbox_ack(array_agg(id)) FROM outbox_read(2000)), 2000, 'many');
+SELECT reservation_id AS h FROM seat_hold(:p, '{7}', 'outbox-h') \gset
+SELECT count(outbox_ack(ARRAY[id])) AS n FROM outbox_read() \gset
+SELECT reservation_id AS h2 FROM seat_hold(:p, '{8}', 'outbox-h') \gset
+SELECT count(*) AS n FROM outbox_fetch(1) LIMIT 1 \gset
+SELECT is((SELECT array_agg(reservation_id ORDER BY reservation_id) FROM ticket.history h WHERE user_id = 'outbox-h'), ARRAY[:h, :h2]::bigint[],
+	'what is acknowledged, or fetched, is in the history');
+
 BEGIN;
 SELECT point_charge('outbox-a', 1) AS balance \gset
 SELECT is((SELECT count(*) FROM outbox), 1::bigint, 'an event is written with its change');
@@ -113,7 +189,7 @@ SELECT is((SELECT string_agg(type, ', ') FROM event_types WHERE split_part(type,
 	OR meaning !~ '^[A-Z].*\.$' OR example ? 'trace_id'), NULL, 'each is of its aggregate, has a version and a sentence');
 
 -- One of each, in a trace: whoever adds a type adds here what writes it.
-CREATE FUNCTION pg_temp.one_of_each() RETURNS void LANGUAGE plpgsql SET search_path = ticket, public AS $$
+CREATE FUNCTION pg_temp.one_of_each(ref text DEFAULT 'outbox-each') RETURNS void LANGUAGE plpgsql SET search_path = ticket, public AS $$
 DECLARE
 	p bigint := pg_temp.sale(price => 10);
 	r bigint;
@@ -132,9 +208,9 @@ BEGIN
 	PERFORM set_config('ticket.clock_offset', '0', true);
 	r := (seat_hold(p, '{7}', 'outbox-each')).reservation_id;
 	PERFORM payment_fail((payment_begin(r, 'outbox-each', 'card')).payment_id, 'no');
-	PERFORM payment_confirm((payment_begin(r, 'outbox-each', 'card')).payment_id, 'outbox-each');
+	PERFORM payment_confirm((payment_begin(r, 'outbox-each', 'card')).payment_id, ref);
 	PERFORM reservation_cancel(r, 'outbox-each');
-	PERFORM refund_confirm((SELECT max(refund_id) FROM refund), 'outbox-each');
+	PERFORM refund_confirm((SELECT max(refund_id) FROM refund), ref);
 	PERFORM point_charge('outbox-leaves', 100);
 	PERFORM user_withdraw('outbox-leaves');
 	PERFORM performance_move(p, clock() + interval '1 year', sale_opens_at => clock(), sale_closes_at => clock() + interval '1 day');
@@ -167,6 +243,51 @@ SELECT is((SELECT string_agg(DISTINCT format('%s %s %s', o.type, o.aggregatetype
 		- ARRAY(SELECT e.key FROM jsonb_each(o.payload) e WHERE e.value = 'null'))), NULL,
 	'each with the aggregate, the version and the keys of its example');
 SELECT is((SELECT count(*) FROM outbox WHERE payload ->> 'trace_id' = 'outbox:each' ), (SELECT count(*) FROM outbox), 'and with its trace');
+
+-- ---------- times ----------
+
+-- Whatever the caller's time zone is, of which the server can not read every one.
+CREATE FUNCTION pg_temp.times_in(zone text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+	kept text := current_setting('timezone');
+BEGIN
+	BEGIN
+		DELETE FROM ticket.outbox;
+		PERFORM set_config('timezone', zone, true);
+		PERFORM pg_temp.one_of_each('outbox-zone');
+		PERFORM set_config('timezone', kept, true);
+		SELECT string_agg(DISTINCT format('%s.%s', o.type, e.key), ' ' ORDER BY format('%s.%s', o.type, e.key))
+		FROM ticket.outbox o, jsonb_each_text(o.payload) e
+		WHERE e.key ~ '_at$' AND e.value ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$'
+			AND e.value::timestamptz BETWEEN now() - '1 hour'::interval AND now() + '2 years'::interval INTO result;
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN
+		RETURN result;
+	END;
+END $$;
+SELECT is(pg_temp.times_in(zone), (SELECT string_agg(format('%s.%s', t.type, k), ' ' ORDER BY format('%s.%s', t.type, k))
+	FROM event_types t, jsonb_object_keys(t.example) k WHERE k ~ '_at$' AND t.type <> 'queue.promoted'), 'times in events are UTC: ' || zone)
+FROM unnest('{UTC,Asia/Seoul,America/St_Johns,<X>+100,<X>-100,X+100}'::text[]) AS zone;
+SET timezone = '<X>+100';
+SELECT queue_create('outbox-zone', capacity => 0) AS q \gset
+SELECT count(ticket_enqueue(:q, 'outbox-zone')) AS n \gset
+UPDATE queue SET capacity = 1 WHERE queue_id = :q;
+SELECT ticket_promote(:q) AS promoted \gset
+SELECT is((SELECT bool_and(payload ->> 'admitted_at' ~ '\+00:00$' AND payload ->> 'expires_at' ~ '\+00:00$') FROM outbox WHERE aggregatetype = 'queue' AND aggregateid = :'q'), true,
+	'those of promotions, too');
+SELECT is(utc('2026-11-21 12:00:00.25+00'), '2026-11-21T12:00:00.25+00:00', 'utc: a time as events have it');
+SELECT is(utc(NULL), NULL, 'utc: none');
+SELECT history_extend() AS made \gset
+SELECT is((SELECT count(*) FROM pg_inherits WHERE inhparent = 'ticket.history'::regclass), 3::bigint, 'history_extend there');
+-- What the catalogue was is read again by who buys.
+SELECT pg_temp.sale() AS moved \gset
+SELECT count(performance_move(:moved, '2100-05-05 20:00+00')) AS n \gset
+RESET timezone;
+SET timezone = 'UTC';
+SELECT history_drop('9999-01-01') AS n \gset
+SELECT is((SELECT string_agg(was ->> 'starts_at', ' ') FROM catalogue_past WHERE kind = 'performance' AND id = :moved) ~ '\+00:00$', true,
+	'what was is kept in UTC');
 
 -- ---------- traces ----------
 

@@ -286,4 +286,101 @@ SELECT user_id AS pseudonym FROM ticket.reservation WHERE reservation_id = :r \g
 SELECT is((SELECT format('%s %s', status, refunded) FROM ticket.reservation_cancel(:r, :'pseudonym')), 'cancelled 10', 'under its name it can be given back');
 SELECT is((SELECT string_agg(invariant, ', ') FROM ticket.verify() WHERE NOT ok), NULL, 'every invariant holds');
 
+-- ---------- whose id is something else's number or name, too ----------
+
+SELECT pg_temp.sale(price => 10) AS p \gset
+SELECT reservation_id AS other FROM ticket.seat_hold(:p, '{1}', 'people-other') \gset
+SELECT payment_id AS m FROM ticket.payment_begin(:other, 'people-other', 'card') \gset
+CREATE FUNCTION pg_temp.events_of(id text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(o::text, chr(10) ORDER BY o.id) FROM ticket.outbox o WHERE o.payload ->> 'user_id' = $1 $$;
+SELECT pg_temp.events_of('people-other') AS before \gset
+SELECT count(ticket.point_charge(id, 30)) AS n FROM unnest(ARRAY[:'other', 'card', 'provider', 'performance_id']) AS id \gset
+SELECT r.reservation_id AS mine FROM ticket.seat_hold(:p, '{2}', 'card') r \gset
+SELECT count(ticket.payment_confirm((ticket.payment_begin(:mine, 'card', 'card')).payment_id, 'people-card')) AS n \gset
+SELECT count(ticket.user_withdraw(:'other')) AS n \gset
+SELECT is(pg_temp.events_of('people-other'), :'before', 'a user called as a reservation leaves: the reservation''s events stay as they are');
+SELECT is((SELECT string_agg(DISTINCT type, ' ') FROM ticket.outbox WHERE aggregatetype IN ('points', 'user') AND aggregateid = :'other'),
+	'user.withdrawn', 'and his are renamed');
+SELECT count(ticket.user_withdraw('card')) AS n \gset
+SELECT is((SELECT string_agg(format('%s %s %s', type, payload ->> 'provider', payload ->> 'user_id' LIKE 'withdrawn-%'), ', ' ORDER BY id)
+	FROM ticket.outbox WHERE payload ->> 'reservation_id' = :'mine' AND aggregatetype = 'payment'),
+	'payment.begun card t, payment.captured card t', 'one called as a provider, too: the provider stays in the payload');
+SELECT is(pg_temp.events_of('card') ~ 'user.withdrawn', true, 'his id is in the event that he left');
+SELECT is((SELECT count(*) FROM ticket.outbox WHERE payload ->> 'user_id' = 'card'), 1::bigint, 'and in no other');
+SELECT is(pg_temp.events_of('people-other'), :'before', 'who pays there, too, is not concerned');
+SELECT ticket.concert_create('c', owner => 'people-o') AS c, ticket.venue_create('v') AS v \gset
+SELECT ticket.performance_create(:c, :v, '2100-01-01') AS p3, ticket.performance_create(:c, :v, '2100-01-02') AS p4 \gset
+CALL ticket.performance_cancel(:p3, 'people-a', 'people-a');
+SELECT ticket.performance_withdraw(:p4, 'people-a') AS done \gset
+SELECT results_eq('SELECT * FROM ticket.user_withdraw($$people-a$$)', $$VALUES (0, 0, 0::bigint, 'payout')$$, 'who has cancelled and withdrawn performances');
+SELECT is((SELECT string_agg(format('%s %s %s', type, payload ->> 'cancelled_by' LIKE 'withdrawn-%', payload ->> 'withdrawn_by' LIKE 'withdrawn-%'), ', ' ORDER BY id)
+	FROM ticket.outbox WHERE aggregatetype = 'performance' AND aggregateid IN (:'p3', :'p4')),
+	'performance.cancelled t , performance.withdrawn  t', 'is not known as the one who did it');
+SELECT is((SELECT format('%s %s', requested_by LIKE 'withdrawn-%', reason) FROM ticket.performance_cancellation WHERE performance_id = :p3),
+	't people-a', 'nor in the table; what was written as a reason is a reason');
+
+-- ---------- what leaving reads ----------
+
+INSERT INTO ticket.outbox (id, aggregatetype, aggregateid, type, payload)
+SELECT ('017f22e2-' || lpad(to_hex(n), 4, '0') || '-7cc3-98c4-dc0c0c07398f')::uuid, 'points', 'people-many', 'points.charged',
+	'{"v": 1, "amount": 1, "balance": 1, "user_id": "people-many"}' FROM generate_series(1, 3000) AS n;
+SELECT ticket.queue_create('people-many', capacity => 0) AS many \gset
+SELECT count(ticket.ticket_enqueue(:many, 'people-many-' || n)) AS n FROM generate_series(1, 2000) AS n \gset
+SELECT ticket.queue_clear(:many) AS n \gset
+SELECT count(ticket.concert_create('people-many')) AS n FROM generate_series(1, 1500) \gset
+ANALYZE ticket.outbox, ticket.queue_entry, ticket.concert, ticket.performance, ticket.section;
+-- Rows that a statement has read of tables that grow
+CREATE FUNCTION pg_temp.rows_read(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	before jsonb;
+	after jsonb;
+	rows_read CONSTANT text := 'SELECT jsonb_object_agg(relname, seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_all_tables
+		WHERE schemaname = ''ticket'' AND relname IN (''outbox'', ''queue_entry'', ''concert'', ''performance'', ''section'', ''venue'', ''reservation'', ''ledger'')';
+BEGIN
+	EXECUTE rows_read INTO before;
+	EXECUTE call;
+	EXECUTE rows_read INTO after;
+	RETURN coalesce((SELECT string_agg(format('%s %s', a.key, a.value::bigint - (before ->> a.key)::bigint), ', ' ORDER BY a.key)
+		FROM jsonb_each_text(after) a WHERE a.value::bigint - (before ->> a.key)::bigint > 1000), 'few');
+END $$;
+SELECT token AS t FROM ticket.ticket_enqueue(:many, 'people-r') \gset
+SELECT ticket.ticket_leave(:'t') AS done, ticket.point_charge('people-r', 5) AS balance \gset
+SELECT reservation_id AS r FROM ticket.seat_hold(:p, '{5}', 'people-r') \gset
+SELECT is(pg_temp.rows_read('SELECT ticket.user_withdraw($$people-r$$)'), 'few', 'leaving reads few rows of other people''s');
+SELECT is(pg_temp.traces('people-r'), 'outbox.aggregateid 1, outbox.payload 1', 'and leaves nothing behind');
+SELECT is(pg_temp.rows_read('SELECT ticket.user_withdraw($$people-r$$)'), 'few', 'leaving again does, too');
+SELECT is(pg_temp.rows_read('SELECT ticket.user_withdraw($$people-nobody$$)'), 'few', 'and leaving without having come');
+-- A clock that has been moved
+SET ticket.clock_offset = '6min';
+SELECT ticket.point_charge('people-ahead', 5) AS balance \gset
+SELECT count(ticket.user_withdraw('people-ahead')) AS n \gset
+SELECT is(pg_temp.traces('people-ahead'), 'outbox.aggregateid 1, outbox.payload 1', 'a clock ahead');
+SELECT ticket.point_charge('people-right', 5) AS balance \gset
+SET ticket.clock_offset = '-1d';
+SELECT ticket.point_charge('people-behind', 5) AS balance \gset
+RESET ticket.clock_offset;
+SELECT count(ticket.user_withdraw('people-right')) AS n, count(ticket.user_withdraw('people-behind')) AS m \gset
+SELECT is(pg_temp.traces('people-right'), 'outbox.aggregateid 1, outbox.payload 1', '... and put right meanwhile');
+SELECT is(pg_temp.traces('people-behind'), 'outbox.aggregateid 1, outbox.payload 1', 'a clock behind');
+
+-- verify() sees what is not right
+CREATE FUNCTION pg_temp.broken(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	found text;
+BEGIN
+	BEGIN
+		EXECUTE statement;
+		SELECT string_agg(invariant, ', ') FROM ticket.verify('0') WHERE NOT ok INTO found;
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN
+		RETURN found;
+	END;
+END $$;
+SELECT is(pg_temp.broken('SELECT 1'), NULL, 'every invariant holds');
+SELECT is(pg_temp.broken('UPDATE ticket.outbox SET aggregateid = $$withdrawn-x$$ WHERE id = (SELECT min(id::text)::uuid FROM ticket.outbox)'),
+	'events are as documented', 'an event of another aggregate than its payload''s');
+SELECT is(pg_temp.broken($$INSERT INTO ticket.outbox VALUES ('017f22e2-79b0-7cc3-98c4-dc0c0c07398f', 'points', 'people-right', 'points.charged',
+	'{"v": 1, "amount": 1, "balance": 1, "user_id": "people-right"}')$$), 'nothing is left of users who withdrew', 'an event with the id of one who has left');
+DELETE FROM ticket.outbox WHERE aggregateid = 'people-many';
+
 SELECT * FROM finish();

@@ -41,7 +41,7 @@ INSERT INTO may_execute VALUES
 	('section_change', 'operator'), ('section_withdraw', 'operator'), ('seat_block', 'operator'), ('seat_unblock', 'operator'),
 	('performance_move', 'operator'), ('performance_cancel', 'operator'),
 	('ticket_promote', 'operator'), ('ticket_expire', 'operator'), ('ticket_find', 'operator'), ('queue_clear', 'operator'), ('seat_hold_expire', 'operator'), ('hold_timers_restore', 'operator'), ('point_charge', 'operator'),
-	('outbox_fetch', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('seat_map_memory', 'operator auditor'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
+	('outbox_fetch', 'operator'), ('outbox_hand_out', 'operator'), ('outbox_read', 'operator'), ('outbox_ack', 'operator'), ('run', 'operator'), ('tick', 'operator'), ('seat_map_memory', 'operator auditor'), ('queue_memory', 'operator auditor monitor'), ('memory_usage', 'operator auditor monitor'),
 	('verify', 'operator auditor');
 INSERT INTO may_execute VALUES ('cancel_policy_set', 'operator'), ('cancel_policy_drop', 'operator'),
 	('payment_begin', 'buyer operator'), ('payment_confirm', 'operator'), ('payment_fail', 'operator'), ('refund_confirm', 'operator'),

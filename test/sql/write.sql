@@ -147,7 +147,9 @@ SELECT pg_temp.read_only(format(call, :q, :p, :r)) FROM unnest(ARRAY[
 	'SELECT ticket.reservation_cancel(%3$s, ''write-0'')',
 	'SELECT ticket.point_charge(''write-0'', 5)',
 	'SELECT ticket.user_withdraw(''write-0'')',
-	'SELECT ticket.outbox_fetch(1)']) AS call;
+	'SELECT ticket.outbox_fetch(1)',
+	'SELECT ticket.outbox_read(1)',
+	'SELECT ticket.outbox_ack(ARRAY[gen_random_uuid()])']) AS call;
 BEGIN READ ONLY;
 SELECT count(*) FROM seats(:p), sections(:p) \gset
 COMMIT;

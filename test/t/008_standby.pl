@@ -69,7 +69,7 @@ for my $change (
 	"seat_hold(1, '{5}', 'a', '$tokens[0]')", "seat_release($hold, 'a')",
 	'seat_hold_expire()', 'hold_timers_restore()', q(point_charge('a', 1)),
 	"pay_reservation($hold, 'a')", "reservation_cancel($hold, 'a')",
-	'tick()', 'outbox_fetch(1)', q(user_withdraw('a')), q(user_block('a', 'resale', 'infinity')), q(user_unblock('a')),
+	'tick()', 'outbox_fetch(1)', 'outbox_read(1)', q(outbox_ack('{}')), q(user_withdraw('a')), q(user_block('a', 'resale', 'infinity')), q(user_unblock('a')),
 	q(venue_create('v')), q(venue_change(1, 'v')), 'venue_withdraw(1)',
 	q(venue_section_create(1, 's', 'R', 1, 1)), q(concert_create('c')), q(concert_change(1, 'c')),
 	'concert_withdraw(1)', q(performance_create(1, 1, now() + '1 day')),

@@ -66,8 +66,8 @@ for my $i (0 .. $#tours)
 
 # --- everything can be found
 
-# Nobody calls these: views do, as who reads them.
-my %behind_view = map { $_ => 1 } qw(error_code_list memory_usage queue_memory reservation_status);
+# Nobody calls these: views and functions do, as who reads or calls them.
+my %behind_view = map { $_ => 1 } qw(error_code_list memory_usage queue_memory reservation_status outbox_hand_out);
 my %named = map { $_ => 1 } map { /[\w.]+/g } $readme =~ /`([^`\n]+)`/g;
 my @public = grep { !$behind_view{$_} } split /\n/, $node->safe_psql('postgres', q(
 	SELECT object FROM ticket.permission
