@@ -68,7 +68,7 @@ COMMENT ON FUNCTION ticket.event_history(uuid, text, jsonb) IS
 	'An event as a row of the history; none if it is about no reservation and no seats';
 
 CREATE FUNCTION ticket.history_extend(months int DEFAULT 1) RETURNS int
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
 	month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
 	name text;

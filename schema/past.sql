@@ -25,7 +25,8 @@ COMMENT ON COLUMN ticket.catalogue_past.was IS 'What the buyer was told of it un
  * change has not committed buys what was.
  */
 CREATE FUNCTION ticket.catalogue_remember() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	-- In UTC, or what was could not be read again where TimeZone is 'X+100'.
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
 	was jsonb := to_jsonb(OLD);
 BEGIN

@@ -134,12 +134,13 @@ pay_hold(PayRequest *request)
 {
 	take_reservation(request);
 	request->now = clock_now();
-	if (strcmp(request->status, "paid") == 0)
+	/* What was paid and then given back had been paid, too: its payment says so. */
+	if (strcmp(request->status, "paid") == 0 || strcmp(request->status, "cancelled") == 0)
 		return false;
 	if (strcmp(request->status, "expired") == 0 ||
 		(strcmp(request->status, "held") == 0 && request->expires_at <= request->now))
 		ticket_error(ERROR_HOLD_EXPIRED,
-					 psprintf("It ended at %s.", timestamptz_to_str(request->expires_at)),
+					 psprintf("It ended at %s.", time_text(request->expires_at)),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
 					 (long long) request->reservation_id);
 	if (strcmp(request->status, "held") != 0)
@@ -250,6 +251,7 @@ write_payment(const PayRequest *request, const Payment *payment)
 		[COL_PAYMENT_IDEMPOTENCY_KEY] = PointerGetDatum(request->key),
 		[COL_PAYMENT_KEPT] = Int64GetDatum(0),
 		[COL_PAYMENT_SUBSTITUTE] = BoolGetDatum(false),
+		[COL_PAYMENT_REFUND_DUE] = Int64GetDatum(0),
 	};
 	bool nulls[PAYMENT_ROW_SIZE] = {
 		[COL_PAYMENT_REFUNDED_AT] = true, [COL_PAYMENT_IDEMPOTENCY_KEY] = request->key == NULL,
@@ -390,7 +392,8 @@ answer_written(const PayRequest *request, const Payment *payment)
  *
  * Pays a held reservation with points: seats sold, points taken, ledger and
  * event written, the active ticket finished, in one transaction, durable
- * whatever synchronous_commit.  Called again, it answers with the payment.
+ * whatever synchronous_commit.  Called again, it answers with the payment, also
+ * when the seats have been given back since: the status is refunded.
  * While a payment at a provider is under way (payment_begin) it is refused.
  *
  * Errors: 22023, TK005, TK007, TK009, TK010, TK011, TK013, TK014, TK016,
