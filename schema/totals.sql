@@ -24,6 +24,8 @@ DECLARE
 BEGIN
 	PERFORM ticket.require_preload();
 	PERFORM ticket.check_argument($6 IS NOT NULL, 'time_zone must not be NULL');
+	-- Refused by the server when there is no such zone
+	PERFORM ticket.clock() AT TIME ZONE $6;
 	PERFORM ticket.check_argument(scope <> '' OR $4 IS NOT NULL,
 		'concert_id, performance_id or since must be given: totals of all there is would read it all');
 	RETURN QUERY EXECUTE concat('WITH ', CASE WHEN scope = '' THEN format('

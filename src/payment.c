@@ -134,8 +134,7 @@ pay_hold(PayRequest *request)
 {
 	take_reservation(request);
 	request->now = clock_now();
-	/* What was paid and then given back had been paid, too: its payment says so. */
-	if (strcmp(request->status, "paid") == 0 || strcmp(request->status, "cancelled") == 0)
+	if (strcmp(request->status, "paid") == 0)
 		return false;
 	if (strcmp(request->status, "expired") == 0 ||
 		(strcmp(request->status, "held") == 0 && request->expires_at <= request->now))
@@ -392,8 +391,7 @@ answer_written(const PayRequest *request, const Payment *payment)
  *
  * Pays a held reservation with points: seats sold, points taken, ledger and
  * event written, the active ticket finished, in one transaction, durable
- * whatever synchronous_commit.  Called again, it answers with the payment, also
- * when the seats have been given back since: the status is refunded.
+ * whatever synchronous_commit.  Called again, it answers with the payment.
  * While a payment at a provider is under way (payment_begin) it is refused.
  *
  * Errors: 22023, TK005, TK007, TK009, TK010, TK011, TK013, TK014, TK016,

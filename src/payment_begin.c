@@ -40,8 +40,7 @@ typedef struct BeginRequest
 
 static SavedPlan lock_hold = {
 	"SELECT r.status, r.expires_at, r.amount, r.pending_payment, p.payment_interval,"
-	" r.created_at" PLUS "ticket.elapsed(p.hold_interval)" PLUS
-	"ticket.elapsed(p.payment_interval)"
+	" r.created_at" PLUS "ticket.elapsed(p.hold_interval)" PLUS "ticket.elapsed(p.payment_interval)"
 	" FROM ticket.reservation AS r, ticket.performance AS p WHERE r.reservation_id" EQ "$1"
 	" AND r.user_id" EQ "$2 AND p.performance_id" EQ "r.performance_id FOR NO KEY UPDATE OF r",
 	2,

@@ -57,19 +57,19 @@ SELECT pg_temp.sale(price => 100) AS p \gset
 SELECT count(cancel_policy_set(:p, '0', 200)) AS n, section_create(:p, 'balcony', 70, 1, 5) AS s \gset
 SELECT pg_temp.set_clock('2100-01-01 23:00Z') AS t, count(performance_move(:p, '2100-02-01')) AS n \gset
 SELECT reservation_id AS r FROM seat_hold(:p, '{1,2,11}', 'totals-d') \gset
-SELECT payment_id AS m FROM payment_begin(:r, 'totals-d', 'card') \gset
+SELECT payment_id AS card FROM payment_begin(:r, 'totals-d', 'card') \gset
 SELECT reservation_id AS r2 FROM seat_hold(:p, '{3}', 'totals-d') \gset
 SELECT payment_id AS late FROM payment_begin(:r2, 'totals-d', 'bank') \gset
 SELECT reservation_id AS r3 FROM seat_hold(:p, '{12,13}', 'totals-a') \gset
-SELECT count(payment_confirm(:m, 'totals-1')) AS n, count(pay_reservation(:r3, 'totals-a')) AS k, count(seat_release(:r2, 'totals-d')) AS l \gset
+SELECT count(payment_confirm(:card, 'totals-1')) AS n, count(pay_reservation(:r3, 'totals-a')) AS k, count(seat_release(:r2, 'totals-d')) AS l \gset
 SELECT is(pg_temp.totals(:p), 'paid 2 5 410: 410 0 0 0, released 1 1 100: 0 0 0 0', 'bought at two providers');
 SELECT pg_temp.set_clock('2100-01-03 01:00Z') AS t \gset
 SELECT is((SELECT format('%s %s %s', status, refunded, refund_due) FROM reservation_cancel(:r, 'totals-d', '{1,11}')), 'paid 0 136', 'a provider''s refund is due');
 SELECT is((SELECT format('%s %s', refunded, refund_due) FROM reservation_cancel(:r, 'totals-d', '{1,11}')), '0 136', 'told again');
-SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at) FROM payment WHERE payment_id = :m), '0 136 ', 'not refunded');
+SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at) FROM payment WHERE payment_id = :card), '0 136 ', 'not refunded');
 SELECT is((SELECT format('%s %s', refunded, refund_due) FROM user_reservation(:r, 'totals-d')), '0 136', 'as the user sees it');
 SELECT is((SELECT format('%s %s', refunded, refund_due) FROM user_reservations('totals-d') WHERE reservation_id = :r), '0 136', 'in the list, too');
-SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at) FROM operator_payments(performance_id => :p) WHERE payment_id = :m), '0 136 ', 'as the operator does');
+SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at) FROM operator_payments(performance_id => :p) WHERE payment_id = :card), '0 136 ', 'as the operator does');
 SELECT is((SELECT format('%s %s', refunded, refund_due) FROM operator_reservations(performance_id => :p) WHERE reservation_id = :r), '0 136', 'in both lists');
 SELECT is((SELECT format('%s %s %s', payload -> 'refunded', payload -> 'refund_due', payload -> 'kept') FROM outbox
 	WHERE type = 'reservation.cancelled' AND aggregateid = :'r'), '0 136 34', 'and the event');
@@ -77,8 +77,8 @@ SELECT count(payment_confirm(:late, 'totals-2')) AS n, count(reservation_cancel(
 SELECT is(pg_temp.totals(:p), 'cancelled 2 3 240: 240 56 136 48, paid 2 2 170: 170 0 0 0, released 1 1 100: 100 0 100 0',
 	'what is due, what has gone back; money that came for what was released');
 SELECT pg_temp.set_clock('2100-01-04 12:00Z') AS t \gset
-SELECT count(refund_confirm(refund_id, 'totals-3')) AS n FROM refund WHERE payment_id = :m \gset
-SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at::date) FROM payment WHERE payment_id = :m), '136 0 2100-01-04', 'refunded when it has gone back');
+SELECT count(refund_confirm(refund_id, 'totals-3')) AS n FROM refund WHERE payment_id = :card \gset
+SELECT is((SELECT format('%s %s %s', refunded, refund_due, refunded_at::date) FROM payment WHERE payment_id = :card), '136 0 2100-01-04', 'refunded when it has gone back');
 SELECT is(pg_temp.totals(:p), 'cancelled 2 3 240: 240 192 0 48, paid 2 2 170: 170 0 0 0, released 1 1 100: 100 0 100 0', 'no longer due');
 SELECT is((SELECT format('%s %s', refunded, refund_due) FROM reservation_cancel(:r, 'totals-d', '{1,11}')), '136 0', 'told again then');
 

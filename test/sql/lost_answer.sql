@@ -115,7 +115,6 @@ INSERT INTO call (call, usual, unless) VALUES
 	-- Whoever has a ticket is asked whether he is blocked, as he may not buy.
 	('ticket_enqueue({queue}, ''again'')', 'same', '{"blocked": "TK018"}'),
 	('ticket_leave({token})', 'false', '{}'),
-	('queue_clear({queue})', '0', '{}'),
 	-- What became of the hold is told, tidied or not.
 	('seat_hold({performance}, ''{1,2}'', ''again'', idempotency_key => ''key'')', 'same', '{"holds over": "another", "holds swept": "another", "begun": "another"}'),
 	('seat_hold_best({performance}, 2, ''again'', idempotency_key => ''key'')', 'same', '{"holds over": "another", "holds swept": "another", "begun": "another"}'),
@@ -129,8 +128,8 @@ INSERT INTO call (call, usual, unless) VALUES
 	('seat_release({held}, ''again'')', 'false', '{}'),
 	('seat_release({held}, ''again'', ''{3}'')', 'false', '{}'),
 	('point_charge(''again'', 5, ''key'')', 'same', '{}'),
-	('pay_reservation({held}, ''again'')', 'same', '{"given back": "another"}'),
-	('pay_reservation({held}, ''again'', ''key'')', 'same', '{"given back": "another"}'),
+	('pay_reservation({held}, ''again'')', 'same', '{"given back": "TK009 reservation N cannot be paid"}'),
+	('pay_reservation({held}, ''again'', ''key'')', 'same', '{"given back": "TK009 reservation N cannot be paid"}'),
 	('payment_begin({held}, ''again'', ''card'')', 'same', '{"holds over": "TK007", "holds swept": "TK007", "begun": "TK007",
 		"given back": "TK009 reservation N cannot be paid"}'),
 	('payment_begin({held}, ''again'', ''card'', idempotency_key => ''key'')', 'same', '{}'),
@@ -138,10 +137,10 @@ INSERT INTO call (call, usual, unless) VALUES
 	('payment_fail({payment}, ''declined'')', 'same', '{}'),
 	('refund_confirm({refund}, ''ref'')', 'same', '{}'),
 	('reservation_cancel({paid}, ''again'')', 'same', '{}'),
-	-- What has gone back in all.
+	-- What has gone back in all, and the balance of now.
 	('reservation_cancel({paid}, ''again'', ''{5}'')', 'same', '{"given back": "another"}'),
 	('reservation_cancel({card_paid}, ''again'')', 'same', '{"given back": "another"}'),
-	('reservation_cancel({held}, ''again'')', 'same', '{}'),
+	('reservation_cancel({held}, ''again'')', 'same', '{"given back": "another"}'),
 	('cancel_policy_set({performance}, ''5 days'', 50)', 'same', '{}'),
 	('cancel_policy_drop({performance}, ''2 days'')', 'false', '{}'),
 	('seat_block({performance}, ''{20}'')', '0', '{}'),
@@ -172,13 +171,13 @@ SELECT is((SELECT string_agg(format('%s: %s', f.name, f.result), ', ' ORDER BY f
 		SELECT h.n, h.name, pg_temp.again(c.call, h.statement) AS result FROM change h) f
 	WHERE f.result <> coalesce(c.unless ->> f.name, c.usual)), NULL, c.call) FROM call c ORDER BY c.n;
 
--- Every function that writes and is called by a client is there; those that run in the background,
--- and those that enter one thing more with each call, have no answer to repeat.
+-- Every function that writes and is called by a client is there; those that do what is to be done at the
+-- moment, and those that enter one thing more with each call, have no answer to repeat.
 SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname) FROM pg_proc p
 	WHERE p.pronamespace = 'ticket'::regnamespace AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype
 		AND p.proname IN (SELECT object FROM permission WHERE privilege = 'EXECUTE' AND part IN ('buyer', 'operator'))
 		AND NOT EXISTS (SELECT FROM call c WHERE starts_with(c.call, p.proname || '('))
 		AND p.proname <> ALL ('{clock,concert_create,event_time,history,history_drop,hold_timers_restore,metrics,outbox_fetch,payments_stuck,performance_create,
-			performance_cancel,point_balance,queue_create,queue_memory,memory_usage,run,seat_hold_expire,seat_map,seat_map_memory,seats,sections,tick,ticket_expire,
+			performance_cancel,point_balance,queue_clear,queue_create,queue_memory,memory_usage,run,seat_hold_expire,seat_map,seat_map_memory,seats,sections,tick,ticket_expire,
 			ticket_find,ticket_promote,ticket_status,venue_create,verify}')), NULL, 'every function that writes');
 SELECT * FROM finish();
