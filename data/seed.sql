@@ -250,6 +250,11 @@ BEGIN
 		CASE m.kind WHEN 'payment' THEN 'sales:' || m.performance_id ELSE 'user:' || m.user_id END,
 		abs(m.amount), m.balance - m.amount, m.balance, CASE WHEN m.kind <> 'charge' THEN payment0 + m.n END, m.made
 	FROM seed_ledger m ORDER BY m.ledger;
+	INSERT INTO ticket.seat_return (reservation_id, seat_id, status, price, refund, payment_id, returned_at, ledger_id)
+	SELECT r.reservation_id, u.seat_id, 'cancelled', u.price, u.price, p.payment_id, l.created_at, l.ledger_id
+	FROM ticket.ledger l JOIN ticket.payment p ON p.payment_id = l.payment_id JOIN ticket.reservation r ON r.reservation_id = p.reservation_id,
+		unnest(r.seat_ids, r.prices) AS u(seat_id, price)
+	WHERE l.kind = 'refund' AND l.payment_id > payment0;
 
 	PERFORM setval(pg_get_serial_sequence('ticket.venue', 'venue_id'), (SELECT max(v.venue_id) FROM ticket.venue v)),
 		setval(pg_get_serial_sequence('ticket.concert', 'concert_id'), (SELECT max(c.concert_id) FROM ticket.concert c)),

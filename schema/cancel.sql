@@ -23,6 +23,34 @@ COMMENT ON COLUMN ticket.cancel_policy.before IS 'The step holds until so long b
 COMMENT ON COLUMN ticket.cancel_policy.kept_permille IS 'How much of a seat''s price is kept back, in thousandths, rounded down';
 COMMENT ON COLUMN ticket.cancel_policy.kept_fixed IS 'How much of each seat is kept back on top of that; never more than its price';
 
+/* What becomes of a whole hold or reservation its own row says. */
+CREATE TABLE ticket.seat_return (
+	reservation_id	bigint NOT NULL,
+	seat_id			int NOT NULL,
+	status			text NOT NULL CONSTRAINT seat_return_status CHECK (status IN ('released', 'cancelled')),
+	price			bigint NOT NULL CONSTRAINT seat_return_price CHECK (price >= 0),
+	refund			bigint NOT NULL DEFAULT 0 CONSTRAINT seat_return_refund CHECK (refund BETWEEN 0 AND price),
+	payment_id		bigint,
+	refund_id		bigint,
+	returned_at		timestamptz NOT NULL,
+	ledger_id		bigint,
+	PRIMARY KEY (reservation_id, seat_id),
+	CONSTRAINT seat_return_payment CHECK (CASE status WHEN 'cancelled' THEN payment_id IS NOT NULL AND ledger_id IS NOT NULL
+		ELSE num_nonnulls(payment_id, refund_id, ledger_id) = 0 AND refund = 0 END)
+);
+CREATE INDEX seat_return_refund ON ticket.seat_return (refund_id) WHERE refund_id IS NOT NULL;
+COMMENT ON TABLE ticket.seat_return IS
+	'Seats given back: each that had been paid, and those given back out of a hold that kept others; one row a seat';
+COMMENT ON COLUMN ticket.seat_return.reservation_id IS 'The reservation it was of';
+COMMENT ON COLUMN ticket.seat_return.seat_id IS 'The seat, of the reservation''s performance';
+COMMENT ON COLUMN ticket.seat_return.status IS 'released: before it was paid; cancelled: after';
+COMMENT ON COLUMN ticket.seat_return.price IS 'The price that was agreed';
+COMMENT ON COLUMN ticket.seat_return.refund IS 'How much of that goes back, or has; the rest was kept';
+COMMENT ON COLUMN ticket.seat_return.payment_id IS 'The payment it had been paid with; NULL: released';
+COMMENT ON COLUMN ticket.seat_return.refund_id IS 'The refund that a provider must give, or has given; NULL: points went back at once, or nothing goes back';
+COMMENT ON COLUMN ticket.seat_return.returned_at IS 'When it was given back';
+COMMENT ON COLUMN ticket.seat_return.ledger_id IS 'The movement of the ledger that it is part of; NULL: released';
+
 CREATE FUNCTION ticket.cancel_policy_set(
 	performance_id bigint,
 	before interval,
@@ -67,11 +95,12 @@ CREATE FUNCTION ticket.reservation_cancel(
 	OUT reservation_id bigint,
 	OUT status text,
 	OUT refunded bigint,
-	OUT balance bigint
+	OUT balance bigint,
+	OUT refund_due bigint
 ) LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_reservation_cancel';
 COMMENT ON FUNCTION ticket.reservation_cancel(bigint, text, int[]) IS
 	'Gives a paid reservation, or some of its seats, back: seats free, money returned as the cancel policy says, exactly once';
 
 SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{reservation_cancel}');
 SELECT ticket.permit('{operator}', 'EXECUTE', '{cancel_policy_set,cancel_policy_drop}');
-SELECT ticket.permit('{operator,auditor}', 'SELECT', '{cancel_policy}');
+SELECT ticket.permit('{operator,auditor}', 'SELECT', '{cancel_policy,seat_return}');

@@ -230,7 +230,7 @@ SELECT r.reservation_id, ticket.reservation_number(r.reservation_id) AS number,
 			FROM ticket.seat e JOIN ticket.section s ON s.section_id = e.section_id
 			WHERE e.performance_id = r.performance_id AND e.seat_id = u.seat_id OFFSET 0) s ON true) AS seats,
 	r.amount, r.created_at, r.expires_at, r.ended_at, m.payment_id, m.provider, m.paid_at, m.refunded,
-	a.now_starts_at, n.now_venue
+	a.now_starts_at, n.now_venue, m.refund_due
 FROM ticket.reservation r
 	LEFT JOIN LATERAL (SELECT * FROM ticket.payment m
 		WHERE m.reservation_id = r.reservation_id AND m.paid_at IS NOT NULL OFFSET 0) m ON true,
@@ -278,6 +278,7 @@ COMMENT ON COLUMN ticket.reservation_card.payment_id IS 'The payment that paid f
 COMMENT ON COLUMN ticket.reservation_card.provider IS 'Where the money came from';
 COMMENT ON COLUMN ticket.reservation_card.paid_at IS 'When it was paid';
 COMMENT ON COLUMN ticket.reservation_card.refunded IS 'How much has gone back';
+COMMENT ON COLUMN ticket.reservation_card.refund_due IS 'How much the provider has still to give back';
 COMMENT ON COLUMN ticket.reservation_card.now_starts_at IS 'When it takes place by now: it may have been moved since';
 COMMENT ON COLUMN ticket.reservation_card.now_venue IS 'Where it takes place by now, by the name that the venue has now';
 
@@ -290,7 +291,7 @@ CREATE FUNCTION ticket.user_reservations(
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT concert_id bigint, OUT concert text,
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT paid_at timestamptz,
-	OUT refunded bigint, OUT total bigint, OUT now_starts_at timestamptz, OUT now_venue text
+	OUT refunded bigint, OUT total bigint, OUT now_starts_at timestamptz, OUT now_venue text, OUT refund_due bigint
 ) RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -304,7 +305,7 @@ BEGIN
 	)
 	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
 		d.seats, d.amount, d.created_at, d.expires_at, d.paid_at, d.refunded, (SELECT count(*) FROM mine),
-		d.now_starts_at, d.now_venue
+		d.now_starts_at, d.now_venue, d.refund_due
 	FROM (SELECT m.reservation_id FROM mine m WHERE m.reservation_id < coalesce(after, 9223372036854775807)
 			ORDER BY m.reservation_id DESC LIMIT n) m,
 		LATERAL (SELECT * FROM ticket.reservation_card d WHERE d.reservation_id = m.reservation_id OFFSET 0) d
@@ -334,12 +335,12 @@ CREATE FUNCTION ticket.user_reservation(
 	OUT artist text, OUT venue text, OUT starts_at timestamptz, OUT performance_id bigint, OUT seats jsonb,
 	OUT amount bigint, OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz,
 	OUT payment_id bigint, OUT provider text, OUT paid_at timestamptz, OUT refunded bigint,
-	OUT now_starts_at timestamptz, OUT now_venue text
+	OUT now_starts_at timestamptz, OUT now_venue text, OUT refund_due bigint
 ) LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
 	SELECT d.reservation_id, d.number, d.status, d.concert_id, d.concert, d.artist, d.venue, d.starts_at, d.performance_id,
 		d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded,
-		d.now_starts_at, d.now_venue
+		d.now_starts_at, d.now_venue, d.refund_due
 	FROM ticket.own_reservation($1, $2) d;
 END;
 COMMENT ON FUNCTION ticket.user_reservation(bigint, text) IS

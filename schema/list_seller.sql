@@ -87,26 +87,41 @@ BEGIN
 
 	RETURN concat(CASE kind
 		WHEN 'reservations' THEN 'SELECT d.reservation_id, d.number, d.status, d.user_id, d.concert_id, d.concert, d.performance_id,
-				d.starts_at, d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded
+				d.starts_at, d.seats, d.amount, d.created_at, d.expires_at, d.ended_at, d.payment_id, d.provider, d.paid_at, d.refunded, d.refund_due
 			FROM (' || page || ') k,
 				LATERAL (SELECT * FROM ticket.reservation_card d WHERE d.reservation_id = k.reservation_id OFFSET 0) d'
 			|| CASE WHEN by_time THEN ' ORDER BY k.created_at DESC, k.reservation_id DESC' ELSE ' ORDER BY k.reservation_id DESC' END
 		WHEN 'payments' THEN 'SELECT m.payment_id, r.reservation_id, ticket.reservation_number(r.reservation_id), m.user_id,
 				p.concert_id, r.performance_id, m.provider, m.provider_ref, m.status, m.amount, m.refunded, m.kept, m.begun_at,
-				m.paid_at, m.refunded_at
+				m.paid_at, m.refunded_at, m.refund_due
 			FROM (' || page || ') k,
 				LATERAL (SELECT * FROM ticket.payment m WHERE m.payment_id = k.payment_id OFFSET 0) m,
 				LATERAL (SELECT * FROM ticket.reservation r WHERE r.reservation_id = k.reservation_id OFFSET 0) r,
 				LATERAL (SELECT * FROM ticket.performance p WHERE p.performance_id = r.performance_id OFFSET 0) p'
 			|| CASE WHEN by_time THEN ' ORDER BY k.created_at DESC, k.reservation_id DESC, k.payment_id DESC'
 				ELSE ' ORDER BY k.reservation_id DESC, k.payment_id DESC' END
-		ELSE 'SELECT ticket.reservation_status(r.status, r.expires_at, $10), count(*),
-				sum(cardinality(r.seat_ids))::bigint, sum(r.amount)::bigint, coalesce(sum(m.amount), 0)::bigint,
-				coalesce(sum(m.refunded), 0)::bigint
+		-- Each seat by what became of it: of the seats a reservation has, of those given back before; then money that got none.
+		ELSE 'SELECT s.status, count(DISTINCT k.reservation_id), sum(s.seats)::bigint, sum(s.amount)::bigint, sum(s.paid)::bigint,
+				sum(s.refunded)::bigint, sum(s.refund_due)::bigint, sum(s.kept)::bigint
 			FROM (' || page || ') k,
-				LATERAL (SELECT * FROM ticket.reservation r WHERE r.reservation_id = k.reservation_id OFFSET 0) r
-				LEFT JOIN LATERAL (SELECT * FROM ticket.payment m
-					WHERE m.reservation_id = r.reservation_id AND m.paid_at IS NOT NULL OFFSET 0) m ON true
+				LATERAL (SELECT r.reservation_id, r.status, cardinality(r.seat_ids) AS seats, r.amount,
+					ticket.reservation_status(r.status, r.expires_at, $10) AS what
+					FROM ticket.reservation r WHERE r.reservation_id = k.reservation_id OFFSET 0) r,
+				LATERAL (
+					SELECT r.what AS status, r.seats, r.amount, CASE r.status WHEN ''paid'' THEN r.amount ELSE 0 END AS paid,
+						0::bigint AS refunded, 0::bigint AS refund_due, 0::bigint AS kept
+					WHERE r.status <> ''cancelled''
+					UNION ALL
+					SELECT b.status, count(*), sum(b.price), coalesce(sum(b.price) FILTER (WHERE b.status = ''cancelled''), 0),
+						coalesce(sum(b.refund) FILTER (WHERE f.status IS DISTINCT FROM ''due''), 0),
+						coalesce(sum(b.refund) FILTER (WHERE f.status = ''due''), 0),
+						coalesce(sum(b.price - b.refund) FILTER (WHERE b.status = ''cancelled''), 0)
+					FROM (SELECT * FROM ticket.seat_return b WHERE b.reservation_id = r.reservation_id OFFSET 0) b
+						LEFT JOIN LATERAL (SELECT f.status FROM ticket.refund f WHERE f.refund_id = b.refund_id OFFSET 0) f ON true
+					GROUP BY b.status
+					UNION ALL
+					SELECT r.what, 0, 0, m.amount, m.refunded, m.refund_due, 0
+					FROM ticket.payment m WHERE m.reservation_id = r.reservation_id AND m.paid_at IS NULL AND m.status IN (''refund_due'', ''refunded'')) s
 			GROUP BY 1 ORDER BY 1' END);
 END $$;
 COMMENT ON FUNCTION ticket.sales_query(text, text, bigint, bigint, text, text, timestamptz, timestamptz, bigint) IS
@@ -121,7 +136,7 @@ CREATE FUNCTION ticket.operator_reservations(
 	OUT reservation_id bigint, OUT number text, OUT status text, OUT user_id text, OUT concert_id bigint,
 	OUT concert text, OUT performance_id bigint, OUT starts_at timestamptz, OUT seats jsonb, OUT amount bigint,
 	OUT created_at timestamptz, OUT expires_at timestamptz, OUT ended_at timestamptz, OUT payment_id bigint,
-	OUT provider text, OUT paid_at timestamptz, OUT refunded bigint
+	OUT provider text, OUT paid_at timestamptz, OUT refunded bigint, OUT refund_due bigint
 ) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ticket_operator_reservations';
 COMMENT ON FUNCTION ticket.operator_reservations(bigint, bigint, text, text, timestamptz, timestamptz, int, bigint) IS
@@ -133,7 +148,8 @@ CREATE FUNCTION ticket.operator_payments(
 	max_count int DEFAULT 50, after bigint DEFAULT NULL,
 	OUT payment_id bigint, OUT reservation_id bigint, OUT number text, OUT user_id text, OUT concert_id bigint,
 	OUT performance_id bigint, OUT provider text, OUT provider_ref text, OUT status text, OUT amount bigint,
-	OUT refunded bigint, OUT kept bigint, OUT begun_at timestamptz, OUT paid_at timestamptz, OUT refunded_at timestamptz
+	OUT refunded bigint, OUT kept bigint, OUT begun_at timestamptz, OUT paid_at timestamptz, OUT refunded_at timestamptz,
+	OUT refund_due bigint
 ) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ticket_operator_payments';
 COMMENT ON FUNCTION ticket.operator_payments(bigint, bigint, text, text, timestamptz, timestamptz, int, bigint) IS
@@ -142,11 +158,12 @@ COMMENT ON FUNCTION ticket.operator_payments(bigint, bigint, text, text, timesta
 CREATE FUNCTION ticket.operator_totals(
 	concert_id bigint DEFAULT NULL, performance_id bigint DEFAULT NULL, user_id text DEFAULT NULL,
 	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-	OUT status text, OUT reservations bigint, OUT seats bigint, OUT amount bigint, OUT paid bigint, OUT refunded bigint
+	OUT status text, OUT reservations bigint, OUT seats bigint, OUT amount bigint, OUT paid bigint, OUT refunded bigint,
+	OUT refund_due bigint, OUT kept bigint
 ) RETURNS SETOF record LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ticket_operator_totals';
 COMMENT ON FUNCTION ticket.operator_totals(bigint, bigint, text, timestamptz, timestamptz) IS
-	'How many reservations and seats are in each state, what they come to, what was paid and what went back: of a concert, a performance, a user, or from a time on';
+	'What became of the seats: how many are in each state and what they come to, what was paid for them, what has gone back, is due to, was kept; of a concert, a performance, a user, or from a time on. A reservation whose seats are in two states counts in both';
 
 /* ---------- sellers ---------- */
 

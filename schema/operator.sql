@@ -40,10 +40,15 @@ BEGIN
 		starts_at = coalesce(starts_at, p.starts_at),
 		venue_id = coalesce(venue_id, p.venue_id),
 		sale_opens_at = CASE WHEN sale_opens_at IS NULL THEN p.sale_opens_at WHEN isfinite(sale_opens_at) THEN sale_opens_at END,
-		-- An end of sale that is not given moves with the date.
-		sale_closes_at = CASE WHEN sale_closes_at IS NULL THEN p.sale_closes_at + (coalesce(starts_at, p.starts_at) - p.starts_at)
+		-- An end of sale that is not given stays as long before the start as it was.
+		sale_closes_at = CASE WHEN sale_closes_at IS NULL THEN p.sale_closes_at + ticket.elapsed(coalesce(starts_at, p.starts_at) - p.starts_at)
 			WHEN isfinite(sale_closes_at) THEN sale_closes_at END
 	WHERE p.performance_id = performance_id RETURNING * INTO after;
+	-- Called again it is no news.
+	IF (after.starts_at, after.venue_id, after.sale_opens_at, after.sale_closes_at) IS NOT DISTINCT FROM
+		(before.starts_at, before.venue_id, before.sale_opens_at, before.sale_closes_at) THEN
+		RETURN;
+	END IF;
 	INSERT INTO ticket.outbox (aggregatetype, aggregateid, type, payload)
 	VALUES ('performance', performance_id, 'performance.moved', ticket.event_payload('performance.moved', jsonb_build_object('v', 1, 'performance_id', performance_id,
 		'starts_at', ticket.utc(after.starts_at), 'venue_id', after.venue_id, 'sale_opens_at', ticket.utc(after.sale_opens_at),
@@ -75,7 +80,7 @@ COMMENT ON COLUMN ticket.performance_cancellation.requested_by IS 'By whom';
 COMMENT ON COLUMN ticket.performance_cancellation.reason IS 'Why, as buyers are told';
 COMMENT ON COLUMN ticket.performance_cancellation.holds_ended IS 'Holds ended so far';
 COMMENT ON COLUMN ticket.performance_cancellation.refunds IS 'Reservations given back so far';
-COMMENT ON COLUMN ticket.performance_cancellation.refunded IS 'What they were paid with, in the currency''s minor unit';
+COMMENT ON COLUMN ticket.performance_cancellation.refunded IS 'What they were paid with, in the currency''s minor unit: points are back, of providers refunds are due';
 COMMENT ON COLUMN ticket.performance_cancellation.seats_blocked IS 'Seats blocked so far';
 COMMENT ON COLUMN ticket.performance_cancellation.finished_at IS
 	'When the last was done; NULL: CALL performance_cancel again';

@@ -22,7 +22,8 @@ CREATE TABLE ticket.payment (
 	provider_ref	text CONSTRAINT payment_provider_ref CHECK (length(provider_ref) BETWEEN 1 AND 255),
 	reason			text CONSTRAINT payment_reason CHECK (length(reason) BETWEEN 1 AND 255),
 	former_reservation bigint,
-	CONSTRAINT payment_refunded CHECK (refunded >= 0 AND kept >= 0 AND refunded <= amount - kept)
+	refund_due		bigint NOT NULL DEFAULT 0,
+	CONSTRAINT payment_refunded CHECK (refunded >= 0 AND refund_due >= 0 AND kept >= 0 AND refunded + refund_due <= amount - kept)
 ) WITH (fillfactor = 90);
 CREATE UNIQUE INDEX payment_captured ON ticket.payment (reservation_id) WHERE paid_at IS NOT NULL;
 CREATE UNIQUE INDEX payment_pending ON ticket.payment (reservation_id) WHERE status = 'pending';
@@ -39,9 +40,9 @@ COMMENT ON COLUMN ticket.payment.status IS
 	'pending: the provider was asked; captured: seats are sold for it; failed: the provider refused; refund_due: it is for nothing any more, the provider must give it back; refunded: what was to go back has gone back';
 COMMENT ON COLUMN ticket.payment.amount IS 'What it comes to, in the currency''s minor unit';
 COMMENT ON COLUMN ticket.payment.balance IS 'Points left right after; NULL when it was not paid with points';
-COMMENT ON COLUMN ticket.payment.refunded IS 'How much of it has gone back, or is due to';
+COMMENT ON COLUMN ticket.payment.refunded IS 'How much of it has gone back';
 COMMENT ON COLUMN ticket.payment.paid_at IS 'When it paid for the reservation; NULL: it never did';
-COMMENT ON COLUMN ticket.payment.refunded_at IS 'When a refund was last decided';
+COMMENT ON COLUMN ticket.payment.refunded_at IS 'When some of it last went back; NULL: none has';
 COMMENT ON COLUMN ticket.payment.idempotency_key IS 'Key the caller gave to pay_reservation or payment_begin';
 COMMENT ON COLUMN ticket.payment.kept IS 'How much of it the cancel policy kept back of seats given back';
 COMMENT ON COLUMN ticket.payment.substitute IS 'Whether other seats will do when it is confirmed too late for these';
@@ -51,6 +52,7 @@ COMMENT ON COLUMN ticket.payment.reason IS 'Why the provider refused, or why it 
 
 COMMENT ON COLUMN ticket.payment.former_reservation IS
 	'The reservation it was begun for, when a late confirmation had to hold seats anew';
+COMMENT ON COLUMN ticket.payment.refund_due IS 'How much of it the provider has still to give back: the sum of its refunds that are due';
 
 /* What may follow what: doc/payments.md.  Nothing follows refunded. */
 CREATE FUNCTION ticket.payment_state() RETURNS trigger
@@ -180,7 +182,7 @@ DECLARE
 	before timestamptz;
 BEGIN
 	PERFORM ticket.check_argument(older_than BETWEEN '0' AND '3660 days', 'older_than must be between 0 and 3660 days');
-	before := ticket.clock() - older_than;
+	before := ticket.clock() - ticket.elapsed(older_than);
 	RETURN QUERY
 	SELECT p.payment_id, NULL::bigint, p.reservation_id, p.user_id, p.provider, p.status, p.amount, p.provider_ref, p.begun_at
 	FROM ticket.payment p WHERE p.status = 'pending' AND p.begun_at <= before

@@ -30,6 +30,11 @@ CREATE FUNCTION ticket.clock() RETURNS timestamptz
 COMMENT ON FUNCTION ticket.clock() IS
 	'The time the sale goes by: the wall clock now (not at transaction start) plus ticket.clock_offset';
 
+CREATE FUNCTION ticket.elapsed(span interval) RETURNS interval
+	LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_elapsed';
+COMMENT ON FUNCTION ticket.elapsed(interval) IS
+	'The same span in hours alone, 24 for a day and 30 days for a month: added to a time it does not depend on TimeZone';
+
 CREATE FUNCTION ticket.error_code_list(
 	OUT sqlstate text, OUT name text, OUT http_status int, OUT meaning text
 ) RETURNS SETOF record LANGUAGE c IMMUTABLE AS 'MODULE_PATHNAME', 'ticket_error_code_list';

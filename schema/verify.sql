@@ -21,7 +21,7 @@ CREATE FUNCTION ticket.verify(
 	-- Whole tables are compared: also with no statistics that must not be done row by row.
 	SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on
 	SET enable_sort = on SET enable_hashagg = on SET enable_material = on SET jit = off
-	SET work_mem = '64MB' AS $$
+	SET work_mem = '64MB' SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
 	t timestamptz;
@@ -31,6 +31,7 @@ DECLARE
 	pseudonym text := 'withdrawn-' || repeat('_', 32);
 BEGIN
 	PERFORM ticket.check_argument(grace BETWEEN '0' AND '1000 years', 'grace must be between 0 and 1000 years');
+	grace := ticket.elapsed(grace);
 	SELECT jsonb_object_agg(m.queue_id, m.changes) FILTER (WHERE m.in_flight = 0)
 	FROM ticket.queue_memory() m INTO before;
 	SELECT jsonb_object_agg(m.section_id, m.version) FILTER (WHERE m.in_flight = 0)
@@ -194,11 +195,13 @@ BEGIN
 		UNION ALL
 		SELECT v.ord, v.what
 		FROM (SELECT p.*, r.reservation_id AS of_reservation, r.status AS of_status, r.user_id AS of_user,
-				p.paid_at IS NOT NULL AND CASE r.status WHEN 'paid' THEN p.amount - p.refunded - p.kept <> r.amount
-					ELSE p.amount > p.refunded + p.kept END AND r.reservation_id IS NOT NULL AS unequal, r.performance_id,
+				p.paid_at IS NOT NULL AND CASE r.status WHEN 'paid' THEN p.amount - p.back - p.kept <> r.amount
+					ELSE p.amount > p.back + p.kept END AND r.reservation_id IS NOT NULL AS unequal, r.performance_id,
 				g.payment_id AS entered, g.paid, g.returned, g.first, g.last,
-				f.amount AS given_back, coalesce(f.due, 0) AS due, f.first_provider, f.last_provider
-			FROM ticket.payment p LEFT JOIN ticket.reservation r ON r.reservation_id = p.reservation_id
+				f.amount AS given_back, coalesce(f.due, 0) AS due, coalesce(f.owed, 0) AS owed,
+				coalesce(b.price, 0) AS returned_price, coalesce(b.refund, 0) AS returned_refund, f.first_provider, f.last_provider
+			FROM (SELECT p.*, p.refunded + p.refund_due AS back FROM ticket.payment p) p
+				LEFT JOIN ticket.reservation r ON r.reservation_id = p.reservation_id
 			FULL JOIN (
 				SELECT payment_id, sum(amount) FILTER (WHERE kind = 'payment') AS paid, sum(amount) FILTER (WHERE kind = 'refund') AS returned,
 					min(user_id || ' ' || CASE kind WHEN 'payment' THEN credit WHEN 'refund' THEN debit END COLLATE "C") AS first,
@@ -206,32 +209,44 @@ BEGIN
 				FROM ticket.ledger WHERE payment_id IS NOT NULL GROUP BY payment_id) g ON g.payment_id = p.payment_id
 			LEFT JOIN (
 				SELECT payment_id, sum(amount) AS amount, count(*) FILTER (WHERE status = 'due') AS due,
+					sum(amount) FILTER (WHERE status = 'due') AS owed,
 					min(provider) AS first_provider, max(provider) AS last_provider
 				FROM ticket.refund GROUP BY payment_id) f ON f.payment_id = p.payment_id
+			LEFT JOIN (
+				SELECT payment_id, sum(price) AS price, sum(refund) AS refund
+				FROM ticket.seat_return WHERE status = 'cancelled' GROUP BY payment_id) b ON b.payment_id = p.payment_id
 			WHERE p.payment_id IS NULL OR r.reservation_id IS NULL
-				OR (p.paid_at IS NOT NULL AND CASE r.status WHEN 'paid' THEN p.amount - p.refunded - p.kept <> r.amount
-					ELSE p.amount > p.refunded + p.kept END)
-				OR p.refunded > p.amount - p.kept OR p.refunded < 0 OR p.kept < 0
-				OR f.amount IS DISTINCT FROM nullif(CASE p.provider WHEN 'points' THEN 0 ELSE p.refunded END, 0)
+				OR (p.paid_at IS NOT NULL AND CASE r.status WHEN 'paid' THEN p.amount - p.back - p.kept <> r.amount
+					ELSE p.amount > p.back + p.kept END)
+				OR p.back > p.amount - p.kept OR p.refunded < 0 OR p.refund_due < 0 OR p.kept < 0
+				OR coalesce(f.amount, 0) <> CASE p.provider WHEN 'points' THEN p.refund_due ELSE p.back END
+				OR coalesce(f.owed, 0) <> p.refund_due
+				OR coalesce(b.price, 0) <> CASE WHEN p.paid_at IS NULL THEN 0 ELSE p.back + p.kept END
+				OR coalesce(b.refund, 0) <> CASE WHEN p.paid_at IS NULL THEN 0 ELSE p.back END
 				OR f.first_provider <> p.provider OR f.last_provider <> p.provider
 				OR coalesce(g.paid, 0) <> CASE WHEN p.status IN ('pending', 'failed') THEN 0 ELSE p.amount END
-				OR coalesce(g.returned, 0) <> p.refunded OR (g.paid IS NULL) <> (p.status IN ('pending', 'failed'))
+				OR coalesce(g.returned, 0) <> p.back OR (g.paid IS NULL) <> (p.status IN ('pending', 'failed'))
 				OR g.first <> p.user_id || ' sales:' || r.performance_id OR g.last <> g.first
 				OR CASE p.status WHEN 'captured' THEN p.paid_at IS NULL WHEN 'refund_due' THEN coalesce(f.due, 0) = 0 ELSE f.due > 0 END
 				OR r.user_id <> p.user_id
 				OR (p.idempotency_key IS NOT NULL AND p.user_id LIKE pseudonym)) s, LATERAL (VALUES
 			(7, s.unequal, format('reservation %s is %s and has %s captured payments', s.reservation_id, s.of_status,
 				(SELECT count(*) FROM ticket.payment p WHERE p.reservation_id = s.reservation_id AND p.paid_at IS NOT NULL))),
-			(8, s.refunded > s.amount - s.kept OR s.refunded < 0 OR s.kept < 0, format('payment %s of %s has refunded %s and kept %s',
-				s.payment_id, s.amount, s.refunded, s.kept)),
-			(8, s.payment_id IS NOT NULL AND s.given_back IS DISTINCT FROM nullif(CASE s.provider WHEN 'points' THEN 0 ELSE s.refunded END, 0),
-				format('payment %s has refunded %s, its refunds come to %s', s.payment_id, s.refunded, coalesce(s.given_back, 0))),
+			(8, s.back > s.amount - s.kept OR s.refunded < 0 OR s.refund_due < 0 OR s.kept < 0, format('payment %s of %s has refunded %s, %s are due, kept %s',
+				s.payment_id, s.amount, s.refunded, s.refund_due, s.kept)),
+			(8, coalesce(s.given_back, 0) <> CASE s.provider WHEN 'points' THEN s.refund_due ELSE s.back END OR s.owed <> s.refund_due,
+				format('payment %s has refunded %s and %s are due, its refunds come to %s, of which %s are due', s.payment_id, s.refunded,
+					s.refund_due, coalesce(s.given_back, 0), s.owed)),
+			(18, s.returned_price <> CASE WHEN s.paid_at IS NULL THEN 0 ELSE s.back + s.kept END
+				OR s.returned_refund <> CASE WHEN s.paid_at IS NULL THEN 0 ELSE s.back END,
+				format('payment %s has given back %s and kept %s, its seats given back cost %s, of which %s go back', s.payment_id, s.back, s.kept,
+					s.returned_price, s.returned_refund)),
 			(8, s.first_provider <> s.provider OR s.last_provider <> s.provider, format('payment %s was made at %s, refunds are of %s and %s',
 				s.payment_id, s.provider, s.first_provider, s.last_provider)),
 			(9, coalesce(s.paid, 0) <> CASE WHEN s.status IN ('pending', 'failed') THEN 0 ELSE s.amount END
-				OR coalesce(s.returned, 0) <> s.refunded OR (s.paid IS NULL) <> (s.status IN ('pending', 'failed')),
+				OR coalesce(s.returned, 0) <> s.back OR (s.paid IS NULL) <> (s.status IN ('pending', 'failed')),
 				format('payment %s: the ledger has %s paid and %s refunded, the payment %s and %s', s.payment_id, coalesce(s.paid, 0),
-					coalesce(s.returned, 0), s.amount, s.refunded)),
+					coalesce(s.returned, 0), s.amount, s.back)),
 			(15, s.of_reservation IS NULL AND s.payment_id IS NOT NULL, format('payment %s: no reservation %s', s.payment_id, s.reservation_id)),
 			(15, s.payment_id IS NULL, format('ledger: no payment %s', s.entered)),
 			(16, s.first <> s.user_id || ' sales:' || s.performance_id OR s.last <> s.first,
@@ -243,6 +258,14 @@ BEGIN
 				s.of_user)),
 			(25, s.idempotency_key IS NOT NULL AND s.user_id LIKE pseudonym, format('payment %s has a key', s.payment_id))) AS v(ord, wrong, what)
 		WHERE v.wrong
+		UNION ALL
+		SELECT 18, format('reservation %s: seats %s were given back, %s are written down', coalesce(r.reservation_id, b.reservation_id),
+			coalesce(r.seat_ids, '{}'), coalesce(b.seat_ids, '{}'))
+		FROM (SELECT reservation_id, status, given_back || CASE status WHEN 'cancelled' THEN seat_ids END AS seat_ids
+				FROM ticket.reservation WHERE given_back IS NOT NULL OR status = 'cancelled') r
+			FULL JOIN (SELECT reservation_id, array_agg(seat_id) AS seat_ids FROM ticket.seat_return GROUP BY reservation_id) b
+				ON b.reservation_id = r.reservation_id
+		WHERE (b.seat_ids @> r.seat_ids AND b.seat_ids <@ r.seat_ids) IS NOT TRUE
 		UNION ALL
 		SELECT 10, format('reservation %s is %s and ended at %s', l.reservation_id, l.status, l.ended_at)
 		FROM live l WHERE (l.status IN ('held', 'paid')) <> (l.ended_at IS NULL)

@@ -23,8 +23,12 @@
 PG_FUNCTION_INFO_V1(ticket_reservation_cancel);
 
 static AnswerType cancel_answer = {
-	4,
-	{{"reservation_id", INT8OID}, {"status", TEXTOID}, {"refunded", INT8OID}, {"balance", INT8OID}},
+	5,
+	{{"reservation_id", INT8OID},
+	 {"status", TEXTOID},
+	 {"refunded", INT8OID},
+	 {"balance", INT8OID},
+	 {"refund_due", INT8OID}},
 };
 
 /* The last column: these seats were given back before, all of them. */
@@ -38,17 +42,17 @@ static SavedPlan lock_reservation = {
 
 /*
  * The step that holds now, and whether there is any; a cancelled date has none.
- * In UTC a day has 24 hours: the session's TimeZone decides nothing about money.
+ * What is before the start is elapsed time: the session's TimeZone decides
+ * nothing about money.
  */
 static SavedPlan read_policy = {
 	"SELECT coalesce(c.kept_permille, 0), coalesce(c.kept_fixed, 0), p.starts_at,"
-	" (p.status" EQ "'cancelled') OR"
-	" (u.starts_at" MINUS "coalesce(c.before, '0'::pg_catalog.interval)" GT "u.now)"
-	" FROM ticket.performance AS p, LATERAL (SELECT pg_catalog.timezone('UTC', p.starts_at) AS starts_at,"
-	" pg_catalog.timezone('UTC', $2) AS now) AS u LEFT JOIN LATERAL (SELECT * FROM ticket.cancel_policy AS c"
+	" (p.status" EQ "'cancelled') OR (coalesce(c.until, p.starts_at)" GT "$2)"
+	" FROM ticket.performance AS p LEFT JOIN LATERAL (SELECT c.kept_permille, c.kept_fixed,"
+	" p.starts_at" MINUS "ticket.elapsed(c.before) AS until FROM ticket.cancel_policy AS c"
 	" WHERE c.performance_id" EQ "p.performance_id AND p.status" NE "'cancelled'"
-	" ORDER BY (u.starts_at" MINUS "c.before" GT "u.now) DESC, c.before DESC LIMIT 1) AS c ON true"
-	" WHERE p.performance_id" EQ "$1",
+	" ORDER BY (p.starts_at" MINUS "ticket.elapsed(c.before)" GT "$2) DESC, c.before DESC LIMIT 1"
+	") AS c ON true WHERE p.performance_id" EQ "$1",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
 };
@@ -64,9 +68,15 @@ static SavedPlan lock_payment = {
 /*
  * Everything a cancellation writes.  $2, $3: what stays of the reservation
  * (NULL: nothing, it ends); $4: the seats given back; $5: their price; $6: what
- * of it is kept back; $8, $9: names of accounts.
+ * of it is kept back; $8, $9: names of accounts; $10, $11: for each seat of $4
+ * its price and what of it goes back.
  */
 /* clang-format off */
+
+/* What of it goes back at once, and what a provider has still to give back. */
+#define BACK_NOW(p) "CASE WHEN " p ".provider" EQ "'points' THEN $5" MINUS "$6 ELSE 0 END"
+#define BACK_LATER(p) "CASE WHEN " p ".provider" EQ "'points' THEN 0 ELSE $5" MINUS "$6 END"
+
 static SavedPlan write_cancel = {
 	"WITH r AS (UPDATE ticket.reservation SET"
 	" status = CASE WHEN $2 IS NULL THEN 'cancelled' ELSE status END,"
@@ -78,8 +88,11 @@ static SavedPlan write_cancel = {
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL FROM r"
 	" WHERE seat.performance_id" EQ "r.performance_id AND seat.seat_id" EQ "ANY ($4)"
 	" AND seat.reservation_id" EQ "r.reservation_id RETURNING 1),"
-	" p AS (UPDATE ticket.payment AS payment SET refunded = payment.refunded" PLUS "($5" MINUS "$6),"
-	" kept = payment.kept" PLUS "$6, refunded_at = $7, status = CASE"
+	" p AS (UPDATE ticket.payment AS payment SET kept = payment.kept" PLUS "$6,"
+	" refunded = payment.refunded" PLUS "(" BACK_NOW("payment") "),"
+	" refund_due = payment.refund_due" PLUS "(" BACK_LATER("payment") "),"
+	" refunded_at = CASE WHEN (" BACK_NOW("payment") ")" GT "0 THEN $7 ELSE payment.refunded_at END,"
+	" status = CASE"
 	" WHEN $2 IS NOT NULL THEN payment.status"
 	" WHEN payment.provider" EQ "'points' THEN 'refunded'"
 	" WHEN $5" GT "$6 OR EXISTS (SELECT FROM ticket.refund AS d"
@@ -97,19 +110,27 @@ static SavedPlan write_cancel = {
 	" balance_after, payment_id, created_at)"
 	" SELECT p.user_id, 'refund', $8, CASE WHEN p.provider" EQ "'points' THEN $9"
 	" ELSE 'refund:'" CONCAT "p.provider END, $5" MINUS "$6, a.balance" MINUS "($5" MINUS "$6),"
-	" a.balance, p.payment_id, $7 FROM p LEFT JOIN a ON a.payment_id" EQ "p.payment_id),"
+	" a.balance, p.payment_id, $7 FROM p LEFT JOIN a ON a.payment_id" EQ "p.payment_id"
+	" RETURNING ledger_id),"
+	" b AS (INSERT INTO ticket.seat_return (reservation_id, seat_id, status, price, refund, payment_id,"
+	" refund_id, returned_at, ledger_id) SELECT r.reservation_id, u.seat_id, 'cancelled', u.price,"
+	" u.refund, p.payment_id, d.refund_id, $7, l.ledger_id FROM r, l, p LEFT JOIN d ON true,"
+	" ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($10), pg_catalog.unnest($11))"
+	" AS u(seat_id, price, refund)),"
 	RESERVATION_EVENT("'reservation.cancelled'", ", 'cancelled_seat_ids', $4,"
-					  " 'refunded', $5" MINUS "$6, 'kept', $6, 'status', r.status") ","
+					  " 'refunded', (SELECT " BACK_NOW("p") " FROM p),"
+					  " 'refund_due', (SELECT " BACK_LATER("p") " FROM p),"
+					  " 'kept', $6, 'status', r.status") ","
 	REFUND_EVENT("'payment.refund_due'", ", 'reason', 'seats were given back'")
 	" SELECT (SELECT pg_catalog.count(*) FROM s) FROM r",
-	9,
+	11,
 	{INT8OID, INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID,
-	 TEXTOID},
+	 TEXTOID, INT8ARRAYOID, INT8ARRAYOID},
 };
 /* clang-format on */
 
 static SavedPlan read_refunded = {
-	"SELECT coalesce(p.refunded, 0), a.balance FROM ticket.reservation AS r"
+	"SELECT coalesce(p.refunded, 0), a.balance, coalesce(p.refund_due, 0) FROM ticket.reservation AS r"
 	" LEFT JOIN ticket.payment AS p ON p.reservation_id" EQ "r.reservation_id"
 	" AND p.paid_at IS NOT NULL"
 	" LEFT JOIN ticket.account AS a ON a.user_id" EQ "r.user_id WHERE r.reservation_id" EQ "$1",
@@ -129,6 +150,7 @@ typedef struct Cancellation
 	int n_stay;
 	Datum *back;
 	int64 *back_price;
+	int64 *back_kept; /* of that */
 	Datum *stay;
 	Datum *stay_price;
 	int kept_permille;
@@ -160,6 +182,7 @@ split_reservation(Cancellation *c)
 
 	c->back = palloc(n * sizeof(Datum));
 	c->back_price = palloc(n * sizeof(int64));
+	c->back_kept = palloc0(n * sizeof(int64));
 	c->stay = palloc(n * sizeof(Datum));
 	c->stay_price = palloc(n * sizeof(Datum));
 	for (int i = 0; i < c->n_seats; i++)
@@ -193,7 +216,7 @@ check_policy(Cancellation *c)
 		elog(ERROR, "there is no performance %lld", (long long) c->performance_id);
 	if (!DatumGetBool(result_datum(0, 4, &isnull)))
 		ticket_error(ERROR_TOO_LATE,
-					 psprintf("It begins at %s.", timestamptz_to_str(result_int64(0, 3))), NULL,
+					 psprintf("It begins at %s.", time_text(result_int64(0, 3))), NULL,
 					 "seats of performance %lld are not taken back any more",
 					 (long long) c->performance_id);
 	c->kept_permille = DatumGetInt32(result_datum(0, 1, &isnull));
@@ -207,26 +230,41 @@ kept_of(const Cancellation *c, int64 price)
 	return Min(price, price * c->kept_permille / 1000 + c->kept_fixed);
 }
 
+static Datum
+amount_array(Datum *amount, int n)
+{
+	return PointerGetDatum(
+		construct_array(amount, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 static void
 cancel_write(const Cancellation *c)
 {
 	bool whole = c->n_stay == 0;
+	Datum *price = palloc(c->n_back * sizeof(Datum));
+	Datum *refund = palloc(c->n_back * sizeof(Datum));
 	Datum id = Int64GetDatum(c->reservation_id);
-	Datum args[9] = {Int64GetDatum(c->reservation_id),
-					 PointerGetDatum(
-						 construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
-					 PointerGetDatum(construct_array(c->stay_price, c->n_stay, INT8OID, 8,
-													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
-					 PointerGetDatum(
-						 construct_array(c->back, c->n_back, INT4OID, 4, true, TYPALIGN_INT)),
-					 Int64GetDatum(c->price),
-					 Int64GetDatum(c->kept),
-					 TimestampTzGetDatum(c->now),
-					 ledger_sales(c->performance_id),
-					 ledger_user(c->user)};
+	Datum args[11] = {Int64GetDatum(c->reservation_id),
+					  PointerGetDatum(
+						  construct_array(c->stay, c->n_stay, INT4OID, 4, true, TYPALIGN_INT)),
+					  amount_array(c->stay_price, c->n_stay),
+					  PointerGetDatum(
+						  construct_array(c->back, c->n_back, INT4OID, 4, true, TYPALIGN_INT)),
+					  Int64GetDatum(c->price),
+					  Int64GetDatum(c->kept),
+					  TimestampTzGetDatum(c->now),
+					  ledger_sales(c->performance_id),
+					  ledger_user(c->user)};
 
+	for (int i = 0; i < c->n_back; i++)
+	{
+		price[i] = Int64GetDatum(c->back_price[i]);
+		refund[i] = Int64GetDatum(c->back_price[i] - c->back_kept[i]);
+	}
+	args[9] = amount_array(price, c->n_back);
+	args[10] = amount_array(refund, c->n_back);
 	plan_run(&lock_payment, &id, NULL);
-	if (plan_run(&write_cancel, args, whole ? " nn      " : NULL) == 0 ||
+	if (plan_run(&write_cancel, args, whole ? " nn        " : NULL) == 0 ||
 		result_int64(0, 1) != c->n_back)
 		elog(ERROR, "reservation %lld and its seats do not agree", (long long) c->reservation_id);
 }
@@ -238,7 +276,10 @@ cancel_paid(Cancellation *c)
 	split_reservation(c);
 	check_policy(c);
 	for (int i = 0; i < c->n_back; i++)
-		c->kept += kept_of(c, c->back_price[i]);
+	{
+		c->back_kept[i] = kept_of(c, c->back_price[i]);
+		c->kept += c->back_kept[i];
+	}
 	cancel_write(c);
 	ForceSyncCommit();
 	return c->n_stay == 0 ? "cancelled" : "paid";
@@ -298,14 +339,15 @@ cancel_held(const Cancellation *c)
 /*
  * reservation_cancel(reservation_id bigint, user_id text,
  *					  seat_ids int[] default null)
- * -> (reservation_id bigint, status text, refunded bigint, balance bigint)
+ * -> (reservation_id bigint, status text, refunded bigint, balance bigint,
+ *	   refund_due bigint)
  *
  * Gives a paid reservation, or some of its seats, back: seats free, and of the
  * money what the cancel policy does not keep back, in one transaction.  A hold
  * is released; money of a provider that comes for it later is refunded.  Called
  * again on what has ended, or for seats given back before, it changes nothing
- * and tells what was refunded.  refunded is the sum of all refunds of the
- * reservation.
+ * and tells what was refunded.  refunded is the sum of all that has gone back of
+ * the reservation, refund_due of what a provider has still to give back.
  *
  * Errors: 22023, TK005, TK009, TK013, TK014, TK016, TK019.
  * Locks: the reservation's row (waits for a payment of it), the seats' rows,
@@ -321,8 +363,8 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	const char *status;
 	bool again;
 	bool isnull;
-	Datum values[4];
-	bool nulls[4] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 	Datum answer;
 
 	c.user = arg_user(fcinfo, 1);
@@ -347,6 +389,7 @@ ticket_reservation_cancel(PG_FUNCTION_ARGS)
 	plan_run(&read_refunded, args, NULL);
 	values[2] = Int64GetDatum(result_int64(0, 1));
 	values[3] = Int64GetDatum(result_int64(0, 2));
+	values[4] = Int64GetDatum(result_int64(0, 3));
 	MemoryContextSwitchTo(owner.caller);
 	values[0] = Int64GetDatum(c.reservation_id);
 	values[1] = CStringGetTextDatum(status);

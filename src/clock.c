@@ -5,9 +5,12 @@
 #include "postgres.h"
 
 #include "memory.h"
+#include "miscadmin.h"
 #include "ticket.h"
+#include "utils/datetime.h"
 
 PG_FUNCTION_INFO_V1(ticket_clock);
+PG_FUNCTION_INFO_V1(ticket_elapsed);
 
 /*
  * Now, in the time the sale goes by: read anew each time, so that a caller
@@ -33,6 +36,37 @@ us_interval(int64 us)
 
 	span->time = us;
 	return span;
+}
+
+/* A finite time as errors tell it: in UTC, whatever the session's zone. */
+const char *
+time_text(TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t fsec;
+	char *text = palloc(MAXDATELEN + 1);
+
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	tm.tm_isdst = 0;
+	EncodeDateTime(&tm, fsec, true, 0, NULL, USE_ISO_DATES, text);
+	return text;
+}
+
+/*
+ * elapsed(span interval) -> interval
+ *
+ * The same span in hours alone; see interval_us().  To add days or months to a
+ * timestamptz goes by the session's TimeZone, to add hours does not.
+ *
+ * Errors: 22023.  Locks: none.
+ */
+Datum
+ticket_elapsed(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "span must not be NULL");
+	PG_RETURN_INTERVAL_P(us_interval(interval_us(PG_GETARG_INTERVAL_P(0))));
 }
 
 /*

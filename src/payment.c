@@ -147,7 +147,7 @@ pay_hold(PayRequest *request)
 	if (strcmp(request->status, "expired") == 0 ||
 		(strcmp(request->status, "held") == 0 && request->expires_at <= request->now))
 		ticket_error(ERROR_HOLD_EXPIRED,
-					 psprintf("It ended at %s.", timestamptz_to_str(request->expires_at)),
+					 psprintf("It ended at %s.", time_text(request->expires_at)),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
 					 (long long) request->reservation_id);
 	if (strcmp(request->status, "held") != 0)
@@ -258,6 +258,7 @@ write_payment(const PayRequest *request, const PointPayment *payment)
 		[COL_PAYMENT_IDEMPOTENCY_KEY] = PointerGetDatum(request->key),
 		[COL_PAYMENT_KEPT] = Int64GetDatum(0),
 		[COL_PAYMENT_SUBSTITUTE] = BoolGetDatum(false),
+		[COL_PAYMENT_REFUND_DUE] = Int64GetDatum(0),
 	};
 	bool nulls[PAYMENT_ROW_SIZE] = {
 		[COL_PAYMENT_REFUNDED_AT] = true, [COL_PAYMENT_IDEMPOTENCY_KEY] = request->key == NULL,

@@ -40,7 +40,7 @@ typedef struct BeginRequest
 
 static SavedPlan lock_hold = {
 	"SELECT r.status, r.expires_at, r.amount, r.pending_payment, p.payment_interval,"
-	" r.created_at" PLUS "p.hold_interval" PLUS "p.payment_interval"
+	" r.created_at" PLUS "ticket.elapsed(p.hold_interval)" PLUS "ticket.elapsed(p.payment_interval)"
 	" FROM ticket.reservation AS r, ticket.performance AS p WHERE r.reservation_id" EQ "$1"
 	" AND r.user_id" EQ "$2 AND p.performance_id" EQ "r.performance_id FOR NO KEY UPDATE OF r",
 	2,
@@ -126,7 +126,7 @@ check_hold(const BeginRequest *request, TimestampTz now)
 	if (result_equals(0, 1, "expired") ||
 		(result_equals(0, 1, "held") && result_int64(0, 2) <= now))
 		ticket_error(ERROR_HOLD_EXPIRED,
-					 psprintf("It ended at %s.", timestamptz_to_str(result_int64(0, 2))),
+					 psprintf("It ended at %s.", time_text(result_int64(0, 2))),
 					 "Hold the seats again.", "the hold of reservation %lld has ended",
 					 (long long) request->reservation_id);
 	if (!result_equals(0, 1, "held"))

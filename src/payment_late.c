@@ -129,21 +129,68 @@ sum_of_prices(const Payment *payment)
 	return sum;
 }
 
+/* How many seats one user might have when the seats were held. */
+static SavedPlan read_agreed = {
+	"SELECT (h.was OPERATOR(pg_catalog.->>) 'max_seats_per_user')::pg_catalog.int4"
+	" FROM ticket.reservation AS r, ticket.catalogue_past AS h WHERE r.reservation_id" EQ "$1"
+	" AND h.kind" EQ "'performance' AND h.id" EQ "r.performance_id AND h.until" GT "r.created_at"
+	" ORDER BY h.until LIMIT 1",
+	1,
+	{INT8OID},
+};
+
+/*
+ * Whether the user has taken others meanwhile and may not have these as well.
+ * What was agreed holds: a limit that has been lowered since is not counted.
+ */
+static bool
+has_too_many(const Payment *payment, int n)
+{
+	Datum id = Int64GetDatum(payment->reservation_id);
+	int max = payment->hold.performance.max_seats;
+	bool waited;
+	bool isnull;
+	int64 has = hold_user_seats(&payment->hold, payment->now, &waited);
+
+	if (has == 0 || has + n <= max)
+		return false;
+	if (plan_read_latest(&read_agreed, &id, NULL) > 0)
+		max = Max(max, DatumGetInt32(result_datum(0, 1, &isnull)));
+	return has + n > max;
+}
+
+/* Whether a section of the seats is off sale by now. */
+static bool
+section_withdrawn(Payment *payment)
+{
+	HoldRequest *hold = &payment->hold;
+
+	hold->seat = (int32 *) ARR_DATA_PTR(payment->seats);
+	hold->n_seats = ArrayGetNItems(ARR_NDIM(payment->seats), ARR_DIMS(payment->seats));
+	hold_look(hold, payment->now);
+	for (int i = 0; i < hold->n_seats; i++)
+		if (strcmp(hold->status[i], "withdrawn") == 0)
+			return true;
+	return false;
+}
+
 /*
  * Sees to it that the payment's reservation is a hold that can be sold.  NULL,
- * or why it cannot be.
+ * or why it cannot be.  Of a hold that is over the answer is the same whether it
+ * has been tidied or not.
  */
 const char *
 payment_find_seats(Payment *payment)
 {
 	int n = ArrayGetNItems(ARR_NDIM(payment->seats), ARR_DIMS(payment->seats));
 	bool held = strcmp(payment->reservation_status, "held") == 0;
-	bool waited;
 
 	if (payment->cancelled)
 		return "the performance is cancelled";
 	if (strcmp(payment->reservation_status, "paid") == 0)
 		return "the reservation was paid already";
+	if (strcmp(payment->reservation_status, "released") == 0)
+		return "the hold was released";
 	if (!held && strcmp(payment->reservation_status, "expired") != 0)
 		return "the seats were given back";
 	if (sum_of_prices(payment) != payment->amount)
@@ -154,8 +201,9 @@ payment_find_seats(Payment *payment)
 		return "the performance has begun";
 	if (!payment->hold.performance.scheduled)
 		return "the performance was withdrawn";
-	if (hold_user_seats(&payment->hold, payment->now, &waited) + n >
-		payment->hold.performance.max_seats)
+	if (section_withdrawn(payment))
+		return "the section was withdrawn";
+	if (has_too_many(payment, n))
 		return "the user has other seats by now";
 	/* Over, but nobody has taken the seats: while we have its row nobody can. */
 	if (held)

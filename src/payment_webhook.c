@@ -170,7 +170,7 @@ static SavedPlan write_refund_due = {
 	"WITH r AS (UPDATE ticket.reservation SET pending_payment = NULL"
 	" WHERE reservation_id" EQ "$2 AND pending_payment" EQ "$1),"
 	" p AS (UPDATE ticket.payment SET status = 'refund_due', provider_ref = $4, reason = $6,"
-	" refunded = amount, refunded_at = $3 WHERE payment_id" EQ "$1 RETURNING *),"
+	" refund_due = amount WHERE payment_id" EQ "$1 RETURNING *),"
 	" d AS (INSERT INTO ticket.refund (payment_id, provider, status, amount, created_at)"
 	" SELECT payment_id, provider, 'due', amount, $3 FROM p RETURNING refund_id, amount),"
 	" l AS (INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, payment_id, created_at)"

@@ -181,7 +181,7 @@ people_check(text *user)
 		return;
 	ticket_error(ERROR_USER_BLOCKED,
 				 until == DT_NOEND ? "The block has no end."
-								   : psprintf("The block ends at %s.", timestamptz_to_str(until)),
+								   : psprintf("The block ends at %s.", time_text(until)),
 				 "Only an operator can lift it.", "the user is blocked");
 }
 

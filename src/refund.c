@@ -44,7 +44,8 @@ static SavedPlan find_refund = {
 static SavedPlan write_refund_done = {
 	"WITH d AS (UPDATE ticket.refund SET status = 'done', done_at = $2, provider_ref = $3"
 	" WHERE refund_id" EQ "$1 AND done_at IS NULL RETURNING *),"
-	" p AS (UPDATE ticket.payment AS payment SET status = CASE"
+	" p AS (UPDATE ticket.payment AS payment SET refunded = payment.refunded" PLUS "d.amount,"
+	" refund_due = payment.refund_due" MINUS "d.amount, refunded_at = $2, status = CASE"
 	" WHEN payment.status" EQ "'refund_due' AND NOT EXISTS (SELECT FROM ticket.refund AS o"
 	" WHERE o.payment_id" EQ "payment.payment_id AND " STILL_DUE("o") " AND o.refund_id" NE "$1)"
 	" THEN 'refunded' ELSE payment.status END FROM d WHERE payment.payment_id" EQ "d.payment_id"

@@ -48,7 +48,7 @@ pg_attribute_noreturn()
 static void
 hold_has_ended(int64 reservation_id, TimestampTz expires_at)
 {
-	ticket_error(ERROR_HOLD_EXPIRED, psprintf("It ended at %s.", timestamptz_to_str(expires_at)),
+	ticket_error(ERROR_HOLD_EXPIRED, psprintf("It ended at %s.", time_text(expires_at)),
 				 "Hold the seats again.", "the hold of reservation %lld has ended",
 				 (long long) reservation_id);
 }
@@ -128,19 +128,22 @@ static SavedPlan release_some = {
 	" WHERE reservation_id" EQ "$1 AND status" EQ "'held' RETURNING *),"
 	" s AS (UPDATE ticket.seat AS seat SET status = 'free', reservation_id = NULL,"
 	" held_until = NULL FROM r WHERE seat.performance_id" EQ "r.performance_id"
-	" AND seat.seat_id" EQ "ANY ($2) AND seat.reservation_id" EQ
-	"$1 RETURNING 1)," RESERVATION_EVENT(
+	" AND seat.seat_id" EQ "ANY ($2) AND seat.reservation_id" EQ "$1 RETURNING 1),"
+	" b AS (INSERT INTO ticket.seat_return (reservation_id, seat_id, status, price, returned_at)"
+	" SELECT r.reservation_id, u.seat_id, 'released', u.price, $3 FROM r, ticket.reservation AS w,"
+	" ROWS FROM (pg_catalog.unnest(w.seat_ids), pg_catalog.unnest(w.prices)) AS u(seat_id, price)"
+	" WHERE w.reservation_id" EQ "$1 AND u.seat_id" EQ "ANY ($2))," RESERVATION_EVENT(
 		"'reservation.released'",
 		", 'released_seat_ids', $2, 'status', r.status") " SELECT pg_catalog.count(*) FROM s",
-	2,
-	{INT8OID, INT4ARRAYOID},
+	3,
+	{INT8OID, INT4ARRAYOID, TIMESTAMPTZOID},
 };
 
 /* Gives back some of the seats of a hold, whose row is locked. */
 static void
 hold_release_some(const Hold *hold, Datum seats, int n_seats)
 {
-	Datum args[2] = {Int64GetDatum(hold->reservation_id), seats};
+	Datum args[3] = {Int64GetDatum(hold->reservation_id), seats, TimestampTzGetDatum(hold->now)};
 
 	plan_run(&release_some, args, NULL);
 	if (result_int64(0, 1) != n_seats)

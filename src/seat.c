@@ -86,7 +86,9 @@ hold_begin(HoldRequest *request, FunctionCallInfo fcinfo, int user_argno, int to
 	request->key = arg_key(fcinfo, key_argno);
 	request->has_token = !PG_ARGISNULL(token_argno);
 	refuse_standby();
-	people_check(request->user);
+	/* With a key it may be a call that was made before a block: hold_admit() looks again. */
+	if (request->key == NULL)
+		people_check(request->user);
 	read_performance(request, performance_id);
 	if (request->has_token && !token_decode(PG_GETARG_UUID_P(token_argno), &request->token))
 		ticket_error(ERROR_TOKEN_INVALID, NULL, "Enter the queue with ticket_enqueue.",
@@ -112,12 +114,13 @@ hold_lock_user(HoldRequest *request)
 	}
 }
 
+/* A hold that is over is expired, tidied or not. */
 static SavedPlan find_keyed_hold = {
-	"SELECT reservation_id, status, amount, expires_at, seat_ids,"
-	" performance_id" EQ "$3 AND asked" EQ "$4"
+	"SELECT reservation_id, ticket.reservation_status(status, expires_at, $5), amount, expires_at,"
+	" seat_ids, performance_id" EQ "$3 AND asked" EQ "$4"
 	" FROM ticket.reservation WHERE user_id" EQ "$1 AND idempotency_key" EQ "$2",
-	4,
-	{TEXTOID, TEXTOID, INT8OID, TEXTOID},
+	5,
+	{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
 };
 
 pg_attribute_noreturn()
@@ -132,9 +135,9 @@ key_conflict(void)
 static bool
 answer_from_key(const HoldRequest *request, Datum *answer)
 {
-	Datum args[4] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
+	Datum args[5] = {PointerGetDatum(request->user), PointerGetDatum(request->key),
 					 Int64GetDatum(request->performance.performance_id),
-					 PointerGetDatum(request->asked)};
+					 PointerGetDatum(request->asked), TimestampTzGetDatum(clock_now())};
 	OwnerContext owner;
 	Datum values[5];
 	bool nulls[5];
@@ -178,13 +181,13 @@ check_sale_window(const Performance *performance, TimestampTz now)
 					 (long long) performance->performance_id);
 	if (now < performance->sale_opens_at)
 		ticket_error(ERROR_SALE_CLOSED,
-					 psprintf("It opens at %s.", timestamptz_to_str(performance->sale_opens_at)),
+					 psprintf("It opens at %s.", time_text(performance->sale_opens_at)),
 					 "Call again then.", "performance %lld is not on sale yet",
 					 (long long) performance->performance_id);
 	if (now >= Min(performance->sale_closes_at, performance->starts_at))
 		ticket_error(ERROR_SALE_CLOSED,
 					 psprintf("It closed at %s.",
-							  timestamptz_to_str(Min(performance->sale_closes_at,
+							  time_text(Min(performance->sale_closes_at,
 													 performance->starts_at))),
 					 "Choose another date.", "performance %lld is no longer on sale",
 					 (long long) performance->performance_id);

@@ -114,5 +114,6 @@ extern void people_check(text *user);
 extern TimestampTz clock_now(void);
 extern int64 interval_us(const Interval *span);
 extern Interval *us_interval(int64 us);
+extern const char *time_text(TimestampTz at);
 
 #endif /* TICKET_H */

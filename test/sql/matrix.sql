@@ -125,6 +125,7 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	('operator_reservations(concert_id => {concert})',  '-',     '-',     '-',     '-',     '4',     '4',     '-'),
 	('operator_payments(concert_id => {concert})',      '-',     '-',     '-',     '-',     '3',     '3',     '-'),
 	('operator_totals(concert_id => {concert})',        '-',     '-',     '-',     '-',     '3',     '3',     '-'),
+	('operator_totals_by_day({concert})',               '-',     '-',     '-',     '-',     '2',     '2',     '-'),
 	('seller_concerts({me})',                           '1',     '0',     '-',     '-',     '-',     '-',     '-'),
 	('seller_reservations({me})',                       '4',     '0',     '-',     '-',     '-',     '-',     '-'),
 	('seller_reservations({me}, {concert})',            '4',     '0',     '-',     '-',     '-',     '-',     '-'),
@@ -132,6 +133,9 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	('seller_reservations({me}, user_id => $$ann$$)',   '4',     '0',     '-',     '-',     '-',     '-',     '-'),
 	('seller_payments({me})',                           '3',     '0',     '-',     '-',     '-',     '-',     '-'),
 	('seller_totals({me})',                             '3',     '0',     '-',     '-',     '-',     '-',     '-'),
+	('seller_totals_by_day({me})',                      '2',     '0',     '-',     '-',     '-',     '-',     '-'),
+	('seller_totals_by_day({me}, {concert})',           '2',     '0',     '-',     '-',     '-',     '-',     '-'),
+	('seller_totals_by_day({me}, performance_id => {performance})', '2', '0', '-', '-',     '-',     '-',     '-'),
 	-- the catalogue, by its functions for operators
 	('venue_create($$x$$)',                             '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('venue_change({venue}, $$x$$)',                    '-',     '-',     '-',     '-',     '1',     '-',     '-'),
@@ -187,11 +191,11 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto)
 SELECT format('SELECT %s(%s)', p.proname, (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.n)
 		FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a(type, n))), '-', '-', '-', '-', '-', '-', '-'
-FROM unnest('{actor,append_only,catalogue_follow,catalogue_remember,check_argument,check_attributes,check_found,check_limit,check_owner,
+FROM unnest('{actor,append_only,catalogue_follow,catalogue_remember,check_argument,check_attributes,check_found,check_limit,check_owner,elapsed,
 	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,hold_timer_set,name_grams,number_key_replace,
 	outbox_order,own_reservation,payment_state,performance_check,performance_fill,performance_lock,performance_time,plan_picture,plan_seats,
 	plan_size,queue_entry_follow,queue_follow,raise_error,require_preload,require_primary,sales_query,schedule_jobs,search_grams,seat_follow,section_check,
-	section_stays,sold_stays,unschedule_jobs,user_withdrawing,utc,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
+	section_stays,sold_stays,totals_by_day,unschedule_jobs,user_withdrawing,utc,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
 	JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'ticket'::regnamespace;
 
 SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname) FROM pg_proc p WHERE p.pronamespace = 'ticket'::regnamespace
@@ -227,7 +231,7 @@ INSERT INTO may VALUES
 	('{queue}',			'olga aude', '', 'olga', ''),
 	('{number_key}',	'', '', '', ''),
 	('{venue,venue_section,concert,performance,section,seat,catalogue_past,performance_cancellation}', 'olga aude', '', '', ''),
-	('{queue_entry,reservation,hold_timer,account,ledger,payment,refund,cancel_policy,user_block,outbox,history,history_default,permission}', 'olga aude', '', '', ''),
+	('{queue_entry,reservation,hold_timer,account,ledger,payment,refund,cancel_policy,seat_return,user_block,outbox,history,history_default,permission}', 'olga aude', '', '', ''),
 	('{concert_card,reservation_card,books,event_types,queue_stats,memory_stats,sale_stats,outbox_stats}', 'olga aude', '', '', '');
 CREATE TEMP TABLE relation AS
 SELECT c.oid, c.relname, (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 1) AS "column"

@@ -282,14 +282,14 @@ BEGIN
 		left_over := left_over[cardinality(part) + 1:];
 		expected := expected + (SELECT sum(s.price - least(s.price, s.price * permille / 1000 + fixed))
 			FROM ticket.seats(p) s WHERE s.seat_id = ANY (part));
-		said := (ticket.reservation_cancel(r, 'money-parts', part)).refunded;
+		SELECT c.refunded + c.refund_due INTO said FROM ticket.reservation_cancel(r, 'money-parts', part) c;
 		IF said <> expected THEN
 			RETURN format('%s: refunded %s, expected %s', n, said, expected);
 		END IF;
 	END LOOP;
 	-- What went back, was kept and was paid agree, also in the refunds and the books.
 	RETURN (SELECT format('%s: %s of %s refunded, %s kept', n, y.refunded, y.amount, y.kept) FROM ticket.payment y
-		WHERE y.reservation_id = r AND (y.refunded + y.kept <> y.amount OR y.refunded <> expected
+		WHERE y.reservation_id = r AND (y.refunded + y.refund_due + y.kept <> y.amount OR CASE y.provider WHEN 'points' THEN y.refunded ELSE y.refund_due END <> expected
 			OR (y.provider = 'card' AND expected <> (SELECT coalesce(sum(f.amount), 0) FROM ticket.refund f WHERE f.payment_id = y.payment_id))
 			OR y.kept <> (SELECT b.balance FROM ticket.books b WHERE b.account = 'sales:' || p)));
 END $$;

@@ -68,8 +68,8 @@ SELECT is(common, jsonb_build_object('v', 1, 'reservation_id', :a_reservation_id
 SELECT is(format('%s %s', more ->> 'payment_id', (more ->> 'paid_at')::timestamptz), format('%s %s', :pay_payment_id, :'pay_paid_at'),
 	'reservation.paid: by which payment') FROM pg_temp.event('reservation.paid');
 SELECT is(array_agg(format('%s %s %s', common -> 'seat_ids', common -> 'amount', more) ORDER BY id),
-	ARRAY['[2] 10 {"kept": 0, "status": "paid", "refunded": 10, "cancelled_seat_ids": [1]}',
-		'[2] 10 {"kept": 0, "status": "cancelled", "refunded": 10, "cancelled_seat_ids": [2]}'], 'reservation.cancelled')
+	ARRAY['[2] 10 {"kept": 0, "status": "paid", "refunded": 10, "refund_due": 0, "cancelled_seat_ids": [1]}',
+		'[2] 10 {"kept": 0, "status": "cancelled", "refunded": 10, "refund_due": 0, "cancelled_seat_ids": [2]}'], 'reservation.cancelled')
 FROM pg_temp.event('reservation.cancelled');
 SELECT is(common, jsonb_build_object('v', 1, 'reservation_id', :b_reservation_id, 'performance_id', :p, 'user_id', 'outbox-b',
 	'seat_ids', '[3]'::jsonb, 'amount', 10), 'reservation.released') FROM pg_temp.event('reservation.released');

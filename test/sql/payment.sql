@@ -7,7 +7,8 @@ SET search_path = ticket, public;
 
 -- What became of a payment and its reservation.
 CREATE FUNCTION pg_temp.payment(payment_id bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT format('%s %s, refunded %s, paid: %s, reservation %s %s', p.status, p.amount, p.refunded, p.paid_at IS NOT NULL,
+	SELECT format('%s %s, refunded %s%s, paid: %s, reservation %s %s', p.status, p.amount, p.refunded,
+		', due ' || nullif(p.refund_due, 0), p.paid_at IS NOT NULL,
 		r.status, coalesce('pending ' || (r.pending_payment = p.payment_id)::text, 'none pending'))
 	FROM ticket.payment p JOIN ticket.reservation r ON r.reservation_id = p.reservation_id WHERE p.payment_id = $1 $$;
 
@@ -85,7 +86,7 @@ SELECT ok(:'second_until'::timestamptz <= (SELECT created_at FROM reservation WH
 SELECT is((SELECT status FROM payment_confirm(:payment, 'ref-3')), 'captured', 'confirmed after it failed: captured, the hold is there');
 SELECT is(pg_temp.payment(:payment), 'captured 50, refunded 0, paid: t, reservation paid pending false', 'the other is still under way');
 SELECT is((SELECT status FROM payment_confirm(:second, 'ref-4')), 'refund_due', 'and comes for nothing');
-SELECT is(pg_temp.payment(:second), 'refund_due 50, refunded 50, paid: f, reservation paid none pending', 'it is to be given back');
+SELECT is(pg_temp.payment(:second), 'refund_due 50, refunded 0, due 50, paid: f, reservation paid none pending', 'it is to be given back');
 SELECT is(pg_temp.booked(:second), 'payment provider:bank>sales 50, refund sales>refund:bank 50', 'so the books say');
 SELECT pg_temp.refused(format('SELECT ticket.payment_confirm(%s, %L)', :second, 'ref-3'), 'TK011', 'another reference for what is confirmed');
 SELECT is(pg_temp.events(), 'reservation.held payment.begun payment.failed payment.begun payment.captured reservation.paid payment.refund_due',
@@ -146,7 +147,7 @@ SET ticket.clock_offset = '16min';
 SELECT reservation_id AS taken FROM seat_hold(:p, '{2}', 'pay-e') \gset
 SELECT is((SELECT format('%s %s', status, reservation_id = :r) FROM payment_confirm(:payment, 'late-3')), 'refund_due t',
 	'seats gone: refund');
-SELECT is(pg_temp.payment(:payment), 'refund_due 100, refunded 100, paid: f, reservation expired none pending', 'which is written down');
+SELECT is(pg_temp.payment(:payment), 'refund_due 100, refunded 0, due 100, paid: f, reservation expired none pending', 'which is written down');
 SELECT is((SELECT format('%s %s %s', f.status, f.amount, p.reason) FROM refund f JOIN payment p USING (payment_id) WHERE payment_id = :payment),
 	'due 100 the seats were gone', 'with the reason');
 SELECT is(pg_temp.seats(:p, 1, 2), 'free held', 'the seat that was free stays so');
@@ -204,7 +205,7 @@ SELECT is((SELECT status FROM reservation_cancel(:r, 'pay-k')), 'released', 'a h
 SELECT is(pg_temp.seats(:p, 3), 'free', 'its seat is free at once');
 SELECT is((SELECT status FROM payment_confirm(:payment, 'late-9')), 'refund_due', 'what comes then goes back');
 SELECT is((SELECT string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM payment WHERE provider_ref IN ('late-8', 'late-9')),
-	'the seats were given back, the user has other seats by now', 'each with its reason');
+	'the hold was released, the user has other seats by now', 'each with its reason');
 SELECT reservation_id AS r FROM seat_hold(:p, '{4}', 'pay-l') \gset
 SELECT payment_id AS payment FROM payment_begin(:r, 'pay-l', 'card') \gset
 SELECT reservation_id AS r2 FROM seat_hold(:p, '{5}', 'pay-m') \gset
@@ -219,6 +220,54 @@ SELECT is((SELECT status FROM payment_confirm(:payment2, 'late-11')), 'refund_du
 RESET ticket.clock_offset;
 CALL performance_cancel(:p);
 SELECT is((SELECT status FROM payment_confirm(:payment3, 'late-12')), 'refund_due', 'the performance is cancelled');
+-- A limit that was lowered since: what was agreed holds, tidied or not.
+SELECT pg_temp.sale(price => 50, max_seats => 4) AS p \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'pay-limit-a') \gset
+SELECT payment_id AS payment FROM payment_begin(:r, 'pay-limit-a', 'card') \gset
+SELECT reservation_id AS r2 FROM seat_hold(:p, '{3,4}', 'pay-limit-b') \gset
+SELECT payment_id AS payment2 FROM payment_begin(:r2, 'pay-limit-b', 'card') \gset
+SELECT reservation_id AS r3 FROM seat_hold(:p, '{5,6}', 'pay-limit-c') \gset
+SELECT payment_id AS payment3 FROM payment_begin(:r3, 'pay-limit-c', 'card') \gset
+SELECT reservation_id AS r4 FROM seat_hold(:p, '{7,8}', 'pay-limit-c') \gset
+SELECT payment_id AS payment4 FROM payment_begin(:r4, 'pay-limit-c', 'card') \gset
+SELECT count(performance_change(:p, max_seats_per_user => 1)) AS n \gset
+SET ticket.clock_offset = '16min';
+SELECT is((SELECT status FROM payment_confirm(:payment, 'limit-1')), 'captured', 'a limit lowered since: what was agreed holds');
+SELECT count(seat_hold_expire()) AS n \gset
+SELECT is((SELECT status FROM payment_confirm(:payment2, 'limit-2')), 'captured', 'also when the hold has been tidied');
+SELECT is((SELECT status FROM payment_confirm(:payment3, 'limit-3')), 'captured', 'and of one who has others');
+SELECT is((SELECT status FROM payment_confirm(:payment4, 'limit-4')), 'captured', 'that were agreed, too');
+RESET ticket.clock_offset;
+SELECT pg_temp.sale(price => 50, max_seats => 2) AS p \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'pay-limit-d') \gset
+SELECT payment_id AS payment FROM payment_begin(:r, 'pay-limit-d', 'card') \gset
+SET ticket.clock_offset = '16min';
+SELECT count(seat_hold(:p, '{3}', 'pay-limit-d')) AS n \gset
+SELECT count(performance_change(:p, max_seats_per_user => 1)) AS n \gset
+SELECT is((SELECT status FROM payment_confirm(:payment, 'limit-5')), 'refund_due', 'not above what was agreed');
+SELECT is((SELECT reason FROM payment WHERE payment_id = :payment), 'the user has other seats by now', 'for a reason that is so');
+RESET ticket.clock_offset;
+-- A section that has been withdrawn: as a performance that has.
+SELECT pg_temp.sale(price => 50) AS p \gset
+SELECT section_id AS s FROM sections(:p) \gset
+SELECT section_create(:p, 'other', 50, 1, 4) AS s2 \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1,2}', 'pay-section-a') \gset
+SELECT payment_id AS payment FROM payment_begin(:r, 'pay-section-a', 'card', true) \gset
+SELECT reservation_id AS r2 FROM seat_hold(:p, '{3,11}', 'pay-section-b') \gset
+SELECT payment_id AS payment2 FROM payment_begin(:r2, 'pay-section-b', 'card', true) \gset
+SELECT reservation_id AS r3 FROM seat_hold(:p, '{4}', 'pay-section-c') \gset
+SELECT payment_id AS payment3 FROM payment_begin(:r3, 'pay-section-c', 'card') \gset
+SELECT reservation_id AS r4 FROM seat_hold(:p, '{12}', 'pay-section-d') \gset
+SELECT payment_id AS payment4 FROM payment_begin(:r4, 'pay-section-d', 'card') \gset
+SELECT section_withdraw(:s) AS done \gset
+SELECT is((SELECT status FROM payment_confirm(:payment3, 'section-1')), 'captured', 'a withdrawn section: a hold that lives is sold');
+SET ticket.clock_offset = '16min';
+SELECT is((SELECT status FROM payment_confirm(:payment, 'section-2')), 'refund_due', 'one that is over is not');
+SELECT count(seat_hold_expire()) AS n \gset
+SELECT is((SELECT status FROM payment_confirm(:payment2, 'section-3')), 'refund_due', 'nor one that has been tidied, with a seat of another');
+SELECT is((SELECT string_agg(DISTINCT reason, ', ') FROM payment WHERE payment_id IN (:payment, :payment2)), 'the section was withdrawn', 'for one reason');
+SELECT is((SELECT status FROM payment_confirm(:payment4, 'section-4')), 'captured', 'other sections are sold on');
+RESET ticket.clock_offset;
 
 -- ---------- refunds ----------
 
@@ -228,12 +277,13 @@ SELECT count(cancel_policy_set(:p, '0', 100)) AS n \gset
 SELECT reservation_id AS r FROM seat_hold(:p, '{1,2,3}', 'pay-o') \gset
 SELECT payment_id AS payment FROM payment_begin(:r, 'pay-o', 'card') \gset
 SELECT is((SELECT status FROM payment_confirm(:payment, 'refund-1')), 'captured', 'paid by card');
-SELECT is((SELECT format('%s %s %s', status, refunded, balance) FROM reservation_cancel(:r, 'pay-o', '{2}')), 'paid 90 0',
+SELECT is((SELECT format('%s %s %s %s', status, refunded, refund_due, balance) FROM reservation_cancel(:r, 'pay-o', '{2}')), 'paid 0 90 0',
 	'part given back: no points for it');
-SELECT is(pg_temp.payment(:payment), 'captured 300, refunded 90, paid: t, reservation paid none pending', 'the payment stands');
+SELECT is(pg_temp.payment(:payment), 'captured 300, refunded 0, due 90, paid: t, reservation paid none pending', 'the payment stands');
 SELECT refund_id AS f1 FROM refund WHERE payment_id = :payment \gset
 SELECT is(pg_temp.booked(:payment), 'payment provider:card>sales 300, refund sales>refund:card 90', 'the provider owes that');
-SELECT is((SELECT format('%s %s', status, refunded) FROM reservation_cancel(:r, 'pay-o', '{1}')), 'paid 180', 'another part');
+SELECT is((SELECT format('%s %s %s', status, refunded, refund_due) FROM reservation_cancel(:r, 'pay-o', '{1}')), 'paid 0 180', 'another part');
+SELECT is((SELECT refunded_at FROM payment WHERE payment_id = :payment), NULL, 'nothing has gone back yet');
 SELECT refund_id AS f2 FROM refund WHERE payment_id = :payment AND refund_id <> :f1 \gset
 SELECT is((SELECT format('%s %s %s %s', refund_id, payment_id, status, amount) FROM refund_confirm(:f1, 'back-1')),
 	format('%s %s done 90', :f1, :payment), 'the provider has given the first back');
@@ -242,9 +292,10 @@ SELECT is((SELECT status FROM refund_confirm(:f1, 'back-1')), 'done', 'told agai
 SELECT is(pg_temp.state(), :'state', 'and nothing has changed');
 SELECT pg_temp.refused(format('SELECT ticket.refund_confirm(%s, %L)', :f1, 'back-x'), 'TK011', 'done otherwise');
 SELECT pg_temp.refused(format('SELECT ticket.refund_confirm(%s, %L)', :f2, 'back-1'), 'TK011', 'one refund for two');
-SELECT is((SELECT status FROM payment WHERE payment_id = :payment), 'captured', 'the payment stands');
-SELECT is((SELECT format('%s %s', status, refunded) FROM reservation_cancel(:r, 'pay-o')), 'cancelled 270', 'the rest');
-SELECT is(pg_temp.payment(:payment), 'refund_due 300, refunded 270, paid: t, reservation cancelled none pending', 'it is to be given back');
+SELECT is((SELECT format('%s %s', status, refunded_at = (SELECT done_at FROM refund WHERE refund_id = :f1)) FROM payment WHERE payment_id = :payment),
+	'captured t', 'the payment stands');
+SELECT is((SELECT format('%s %s %s', status, refunded, refund_due) FROM reservation_cancel(:r, 'pay-o')), 'cancelled 90 180', 'the rest');
+SELECT is(pg_temp.payment(:payment), 'refund_due 300, refunded 90, due 180, paid: t, reservation cancelled none pending', 'it is to be given back');
 SELECT is((SELECT status FROM refund_confirm(:f2, 'back-2')), 'done', 'the second');
 SELECT is((SELECT status FROM payment WHERE payment_id = :payment), 'refund_due', 'one is due yet');
 SELECT is((SELECT count(refund_confirm(refund_id, 'back-3')) FROM refund WHERE payment_id = :payment AND status = 'due'), 1::bigint, 'the last');
@@ -267,9 +318,9 @@ SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'pay-o') \gset
 SELECT payment_id AS payment FROM payment_begin(:r, 'pay-o', 'card') \gset
 SELECT count(payment_confirm(:payment, 'refund-3')) AS n \gset
 CALL performance_cancel(:p);
-SELECT is((SELECT format('%s %s', status, refunded) FROM reservation_cancel(:r, 'pay-o')), 'cancelled 100',
+SELECT is((SELECT format('%s %s %s', status, refunded, refund_due) FROM reservation_cancel(:r, 'pay-o')), 'cancelled 0 100',
 	'a performance that is cancelled keeps nothing back');
-SELECT is(pg_temp.payment(:payment), 'refund_due 100, refunded 100, paid: t, reservation cancelled none pending', 'it is to be given back');
+SELECT is(pg_temp.payment(:payment), 'refund_due 100, refunded 0, due 100, paid: t, reservation cancelled none pending', 'it is to be given back');
 
 -- ---------- who came through a queue ----------
 

@@ -32,11 +32,13 @@ INSERT INTO ticket.payment (payment_id, reservation_id, user_id, provider, statu
 SELECT 1000000 + n, 1000000 + n, 'plan-u' || n % 2000, 'points', CASE WHEN n % 10 = 0 THEN 'refunded' ELSE 'captured' END, 10,
 	CASE WHEN n % 10 = 0 THEN 10 ELSE 0 END, timestamptz '2099-01-01' + n * interval '1 minute'
 FROM generate_series(1, 32000) n;
+INSERT INTO ticket.seat_return (reservation_id, seat_id, status, price, refund, payment_id, returned_at, ledger_id)
+SELECT 1000000 + n, n % 8 + 1, 'cancelled', 10, 10, 1000000 + n, timestamptz '2099-06-01', 1000000 + n FROM generate_series(10, 32000, 10) n;
 INSERT INTO ticket.ledger (ledger_id, user_id, kind, debit, credit, amount, balance_before, balance_after, created_at)
 SELECT 1000000 + n, 'plan-u' || n % 2000, 'charge', 'charge', 'user:plan-u' || n % 2000, 10, 0, 10, timestamptz '2099-01-01'
 FROM generate_series(1, 32000) n;
 SET LOCAL session_replication_role = origin;
-ANALYZE ticket.concert, ticket.performance, ticket.section, ticket.seat, ticket.reservation, ticket.payment, ticket.ledger;
+ANALYZE ticket.concert, ticket.performance, ticket.section, ticket.seat, ticket.reservation, ticket.payment, ticket.ledger, ticket.seat_return;
 
 -- What a call does to tables that grow: 'table seq_scan' for each that is read
 -- from end to end, and how many rows were fetched in all.
@@ -52,7 +54,7 @@ BEGIN
 	INTO scanned, fetched
 	FROM pg_stat_xact_user_tables
 	WHERE schemaname = 'ticket' AND relname IN ('concert', 'performance', 'section', 'seat', 'reservation', 'payment', 'ledger',
-		'queue_entry', 'outbox', 'account', 'catalogue_past');
+		'queue_entry', 'outbox', 'account', 'catalogue_past', 'seat_return', 'refund');
 END $$;
 
 CREATE TEMP TABLE list (n int GENERATED ALWAYS AS IDENTITY, call text, page bigint, reads bigint);

@@ -168,7 +168,7 @@ SELECT pg_temp.breaks(format($$INSERT INTO ticket.payment (reservation_id, user_
 	'money for what was released');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
 	UPDATE ticket.payment SET refunded = amount + 1 WHERE payment_id = %s$$, :refunded),
-	'refunds do not exceed captures: 1, every payment is in the ledger: 1',
+	'refunds do not exceed captures: 1, every payment is in the ledger: 1, what is to be given back is written down: 1',
 	'more refunded than paid');
 SELECT pg_temp.breaks(format($$ALTER TABLE ticket.payment DROP CONSTRAINT payment_refunded;
 	INSERT INTO ticket.payment (reservation_id, user_id, provider, status, amount, refunded) VALUES (%s, 'verify-a', 'card', 'failed', 0, -1)$$, :released),
@@ -186,9 +186,17 @@ SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET amount = amount - 1 WHER
 SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET amount = amount + 1 WHERE payment_id = %s AND status = 'done'$$, :card_payment),
 	'refunds do not exceed captures: 1, sales and providers have what the books say: 1', 'the provider gave more than it should');
 SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET status = 'due', done_at = NULL, provider_ref = NULL WHERE payment_id = %s$$, :card_payment),
-	'sales and providers have what the books say: 2', 'given back, but due');
+	'refunds do not exceed captures: 1, sales and providers have what the books say: 2', 'given back, but due');
 SELECT pg_temp.breaks(format($$UPDATE ticket.refund SET status = 'done', done_at = now(), provider_ref = 'x' WHERE payment_id = %s AND status = 'due'$$, :card_payment),
-	'sales and providers have what the books say: 2, what is to be given back is written down: 1', 'due, but given back');
+	'refunds do not exceed captures: 1, sales and providers have what the books say: 2, what is to be given back is written down: 1', 'due, but given back');
+SELECT pg_temp.breaks(format($$UPDATE ticket.payment SET refunded = refunded + refund_due, refund_due = 0 WHERE payment_id = %s$$, :card_payment),
+	'refunds do not exceed captures: 1', 'said to be given back, but due');
+SELECT pg_temp.breaks(format($$DELETE FROM ticket.seat_return WHERE payment_id = %s$$, :card_payment),
+	'what is to be given back is written down: 2', 'seats given back that are not written down');
+SELECT pg_temp.breaks(format($$UPDATE ticket.seat_return SET refund = refund - 1 WHERE payment_id = %s AND seat_id = 7$$, :card_payment),
+	'what is to be given back is written down: 1', 'less for a seat than went back');
+SELECT pg_temp.breaks(format($$INSERT INTO ticket.seat_return (reservation_id, seat_id, status, price, returned_at) VALUES (%s, 3, 'released', 10, now())$$, :held),
+	'what is to be given back is written down: 1', 'a seat given back that is held');
 SELECT pg_temp.breaks(format($$UPDATE ticket.ledger SET debit = 'provider:other' WHERE payment_id = %s AND kind = 'payment'$$, :card_payment),
 	'sales and providers have what the books say: 2', 'paid by another provider');
 SELECT pg_temp.breaks(format($$DELETE FROM ticket.ledger WHERE payment_id = %s AND kind = 'settlement'$$, :card_payment),
