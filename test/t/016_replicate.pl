@@ -19,7 +19,7 @@ $old->safe_psql('shop', 'CREATE EXTENSION ticket');
 sale_open($old, 'shop', capacity => 3);
 my @tokens = map { enqueue($old, 'shop', $_) } 'a' .. 'f';
 
-my @connections = (OLD => $old->connstr('shop'), NEW => $new->connstr('shop'));
+my @connections = (map { $_->[0] => "host=@{[ $_->[1]->host ]} port=@{[ $_->[1]->port ]} dbname=shop" } [ OLD => $old ], [ NEW => $new ]);
 my ($begin) = doc_commands('replication.md', 'Beginning');
 my ($cut) = doc_commands('replication.md', 'Cutting over');
 shell_ok($old, $begin, 'the beginning, as the page says', @connections);

@@ -38,19 +38,35 @@ logfile = $dir/log
 pidfile = $dir/pid
 END
 # auth_type any logs everybody in as the user of the database's line
-my $ini = slurp_file("$dir/ini") =~ s/^(postgres = .*)$/$1 user=@{[ getpwuid $> ]}/mr;
+my $ini = slurp_file("$dir/ini") =~ s/^(postgres = .*)$/$1 user=@{[ scalar getpwuid $> ]}/mr;
 unlink "$dir/ini";
 append_to_file("$dir/ini", $ini);
-my $pooler = IPC::Run::start([ $pgbouncer, "$dir/ini" ], '<', \undef, '>', \my $out, '2>', \my $error);
-
 my $through = "host=$socket port=$port dbname=postgres";
-my $up = 0;
-for (1 .. 1800)
+my ($pooler, $out, $error);
+
+sub pooler_start
 {
-	last if $up = IPC::Run::run([ 'psql', '-X', '-At', '-d', $through, '-c', 'SELECT 1' ], '>', \my $one, '2>', \my $no);
-	select undef, undef, undef, 0.1;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $up = 0;
+
+	$pooler = IPC::Run::start([ $pgbouncer, "$dir/ini" ], '<', \undef, '>', \$out, '2>', \$error);
+	while (!$up && $pooler->pumpable)
+	{
+		$up = IPC::Run::run([ 'psql', '-X', '-At', '-d', $through, '-c', 'SELECT 1' ], '>', \my $one, '2>', \my $no);
+		select undef, undef, undef, 0.1 unless $up;
+	}
+	ok($up, 'pgbouncer answers') or BAIL_OUT($error);
+	return;
 }
-ok($up, 'pgbouncer answers') or diag $error;
+
+sub pooler_stop
+{
+	$pooler->signal('TERM');
+	$pooler->finish;
+	return;
+}
+
+pooler_start();
 
 sub client
 {
@@ -87,20 +103,13 @@ client(q(SET ticket.http_errors = on; SET ticket.trace_id = 'leak'; SET request.
 is(client($settings), '{"sub": "anna"}|on|leak', 'SET without LOCAL is there for whoever comes next');
 
 # server_reset_query is not asked in transaction mode, unless it is told to be.
-IPC::Run::run([ 'sed', '-i', "\$a server_reset_query_always = 1", "$dir/ini" ]);
-kill 'TERM', $pooler->{KIDS}[0]{PID};
-$pooler->finish;
-$pooler = IPC::Run::start([ $pgbouncer, "$dir/ini" ], '<', \undef, '>', \$out, '2>', \$error);
-for (1 .. 1800)
-{
-	last if IPC::Run::run([ 'psql', '-X', '-At', '-d', $through, '-c', 'SELECT 1' ], '>', \my $one, '2>', \my $no);
-	select undef, undef, undef, 0.1;
-}
+pooler_stop();
+append_to_file("$dir/ini", "server_reset_query_always = 1\n");
+pooler_start();
 client(q(SET ticket.http_errors = on; SET ticket.trace_id = 'leak'; SET request.jwt.claims = '{"sub": "anna"}'));
 is(client($settings), '|off|', 'with server_reset_query_always it is not');
 
-kill 'TERM', $pooler->{KIDS}[0]{PID};
-$pooler->finish;
+pooler_stop();
 verified($node, 'postgres', 'the sale');
 $node->stop;
 done_testing();
