@@ -150,6 +150,9 @@ BEGIN
 	FROM generate_series(1, concerts) AS i,
 		LATERAL (SELECT at + make_interval(days => ticket_seed.pick(seed, 12, i, 270)::int - 90) AS day) d;
 
+	-- Reservations of former times go by it, too.
+	PERFORM ticket.number_key_make();
+	UPDATE ticket.number_key SET made_at = '-infinity';
 	INSERT INTO ticket.performance (performance_id, concert_id, venue_id, starts_at, sale_opens_at, hold_interval, max_seats_per_user, seat_count, created_at)
 	SELECT performance0 + i, c.concert_id, venue0 + 1 + ticket_seed.pick(seed, 13, i, venues),
 		c.starts_at + make_interval(days => ticket_seed.pick(seed, 14, i, 29)::int, hours => 19),

@@ -94,7 +94,10 @@ BEGIN
 				EXECUTE format('CREATE INDEX %I ON ticket.%I (user_id, at)', name || '_user', name);
 				EXECUTE format('CREATE INDEX %I ON ticket.%I (reservation_id, at)', name || '_reservation', name);
 				EXECUTE format('CREATE INDEX %I ON ticket.%I (performance_id, at)', name || '_performance', name);
-				EXECUTE format('COMMENT ON TABLE ticket.%I IS %L', name, to_char(month, '"Events of "YYYY-MM", UTC"'));
+				-- Not a member of the extension, so tools take it for a table of the
+				-- user's: PostGraphile leaves out what is marked so.
+				EXECUTE format('COMMENT ON TABLE ticket.%I IS %L', name,
+					'@omit' || chr(10) || to_char(month, '"Events of "YYYY-MM", UTC"'));
 				EXECUTE format('ALTER TABLE ticket.history ATTACH PARTITION ticket.%I FOR VALUES FROM (%L) TO (%L)', name,
 					month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
 				made := made + 1;

@@ -3,29 +3,25 @@
  *		Reservation numbers: what is printed, read out and typed in.
  */
 
+/*
+ * CREATE EXTENSION leaves the table empty: a row of its own would be in the
+ * way of the one that a restore brings.  Keys never collide, so none is lost.
+ */
 CREATE TABLE ticket.number_key (
-	one		boolean PRIMARY KEY DEFAULT true CONSTRAINT number_key_one CHECK (one),
-	key		bytea NOT NULL CONSTRAINT number_key_length CHECK (length(key) = 16)
+	key		bytea PRIMARY KEY CONSTRAINT number_key_length CHECK (length(key) = 16),
+	made_at	timestamptz NOT NULL DEFAULT ticket.clock()
 );
 COMMENT ON TABLE ticket.number_key IS
-	'The secret that reservation numbers are made with: one row. Another key would make other numbers of all reservations';
-COMMENT ON COLUMN ticket.number_key.one IS 'Always true: there is one row';
+	'The secret that reservation numbers are made with: one row, made with the first performance. Another key would make other numbers of all reservations; of several the oldest counts';
 COMMENT ON COLUMN ticket.number_key.key IS '16 random bytes';
-
-/* A restore brings the key that the numbers were made with. */
-CREATE FUNCTION ticket.number_key_replace() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM ticket.number_key;
-	RETURN NEW;
-END $$;
-COMMENT ON FUNCTION ticket.number_key_replace() IS 'Trigger: a new key takes the place of the old one';
-CREATE TRIGGER number_key_replace BEFORE INSERT ON ticket.number_key
-	FOR EACH ROW EXECUTE FUNCTION ticket.number_key_replace();
+COMMENT ON COLUMN ticket.number_key.made_at IS 'When it was made: before the first reservation';
 CREATE TRIGGER number_key_follow AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ticket.number_key
 	FOR EACH STATEMENT EXECUTE FUNCTION ticket.catalogue_follow();
-INSERT INTO ticket.number_key (key)
-SELECT substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16);
+
+CREATE FUNCTION ticket.number_key_make() RETURNS boolean
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_number_key_make';
+COMMENT ON FUNCTION ticket.number_key_make() IS
+	'Makes the key of reservation numbers unless there is one; true if it did. performance_create calls it';
 
 CREATE FUNCTION ticket.reservation_number(reservation_id bigint) RETURNS text
 	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ticket_reservation_number';

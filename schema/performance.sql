@@ -137,6 +137,8 @@ BEGIN
 	IF prices IS NOT NULL THEN
 		PERFORM ticket.performance_fill(id, venue_id, prices);
 	END IF;
+	-- Before anything is sold: a buyer would have others wait for it.
+	PERFORM ticket.number_key_make();
 	RETURN id;
 END $$;
 COMMENT ON FUNCTION ticket.performance_create(bigint, bigint, timestamptz, bigint, timestamptz, timestamptz, interval, int, jsonb, interval, interval) IS

@@ -23,6 +23,7 @@ CREATE FUNCTION ticket.schedule_jobs() RETURNS bigint
 DECLARE
 	home text := current_setting('cron.database_name', true);
 	name text := format('ticket run in %s', current_database());
+	mine constant text := 'CALL ticket.run()';
 	job bigint;
 BEGIN
 	IF home IS NULL THEN
@@ -36,13 +37,24 @@ BEGIN
 				ELSE format('In database "%s": SELECT cron.schedule_in_database(%L, ''* * * * *'', ''CALL ticket.run()'', %L);',
 					home, name, current_database()) END);
 	END IF;
-	EXECUTE 'SELECT cron.schedule($1, ''* * * * *'', ''CALL ticket.run()'')' INTO job USING name;
-	EXECUTE 'SELECT cron.schedule($1, ''17 * * * *'', $2)' USING name || ' (purge)',
-		$purge$DELETE FROM cron.job_run_details WHERE command = 'CALL ticket.run()' AND end_time < now() - interval '1 day'$purge$;
+	-- A restore, a standby or a new port leaves jobs that log in elsewhere: a
+	-- copy of the sale would run the clock of the original.
+	EXECUTE $stray$
+		SELECT count(cron.unschedule(j.jobid)) FROM cron.job j
+		WHERE j.jobname LIKE 'ticket run in %'
+			AND (j.nodename <> current_setting('cron.host') OR j.nodeport <> current_setting('port')::int
+				OR NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = j.database)
+				OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = j.username))$stray$;
+	EXECUTE 'SELECT cron.schedule($1, ''* * * * *'', $2)' INTO job USING name, mine;
+	-- What never ended has no end_time, what never began no time at all: that
+	-- goes with the next that has.
+	EXECUTE 'SELECT cron.schedule($1, ''17 * * * *'', $2)' USING name || ' (purge)', format('DELETE FROM cron.job_run_details '
+		'WHERE (command = %L OR command LIKE ''DELETE FROM cron.job_run_details %%'') AND runid <= (SELECT max(runid) '
+		'FROM cron.job_run_details WHERE coalesce(end_time, start_time) < now() - interval ''1 day'')', mine);
 	RETURN job;
 END $$;
 COMMENT ON FUNCTION ticket.schedule_jobs() IS
-	'Registers run with pg_cron, once a minute, and an hourly purge of its log; returns the number of the job. Calling it again changes nothing';
+	'Registers run with pg_cron, once a minute, and an hourly purge of its log; returns the number of the job. Jobs of this extension that log in to another server, or to what is not there, are taken out. Calling it again changes nothing';
 
 CREATE FUNCTION ticket.unschedule_jobs() RETURNS int
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -372,6 +372,16 @@ BEGIN
 		WHERE k.id IS NULL OR NOT c.was ?& k.keys
 		UNION ALL
 		SELECT 23, 'the key of reservation numbers is gone' WHERE NOT EXISTS (SELECT FROM ticket.number_key)
+			AND EXISTS (SELECT FROM ticket.reservation)
+		UNION ALL
+		SELECT 23, format('%s keys of reservation numbers; the one made at %s counts', count(*), min(k.made_at))
+		FROM ticket.number_key k HAVING count(*) > 1
+		UNION ALL
+		SELECT 23, format('reservation %s was made at %s, before the key of reservation numbers at %s: its number is another than it was',
+			r.reservation_id, r.created_at, k.made_at)
+		FROM (SELECT min(made_at) AS made_at FROM ticket.number_key) k,
+			(SELECT reservation_id, created_at FROM ticket.reservation ORDER BY reservation_id LIMIT 1) r
+		WHERE r.created_at < k.made_at
 		UNION ALL
 		SELECT 24, format('reservation %s was made at %s by a user blocked since %s', r.reservation_id, r.created_at, b.blocked_at)
 		FROM ticket.user_block b JOIN ticket.reservation r ON r.user_id = b.user_id

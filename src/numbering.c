@@ -2,25 +2,33 @@
  * numbering.c
  *		reservation_number and reservation_id: the key of number.c and its SQL.
  *
- * The key is the one row of ticket.number_key, which pg_dump saves: numbers
- * that were given out stay what they are.  A backend reads it once and hears
- * of a new one (a restore) through the invalidation its trigger sends.
+ * The key is a row of ticket.number_key, which pg_dump saves: numbers that
+ * were given out stay what they are.  It is not made by CREATE EXTENSION but
+ * with the first performance, so that a restore finds the table empty and
+ * needs no trigger to bring the key.  Were there another key all the same, the
+ * oldest counts, and verify() tells.  A backend reads it once and hears of a
+ * new one (a restore) through the invalidation that the table's trigger sends.
  */
 #include "postgres.h"
 
+#include "load.h"
 #include "memory.h"
 #include "number.h"
 #include "numbering.h"
 #include "plan.h"
 #include "relation.h"
+#include "storage/lmgr.h"
 #include "ticket.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 
+PG_FUNCTION_INFO_V1(ticket_number_key_make);
 PG_FUNCTION_INFO_V1(ticket_reservation_number);
 PG_FUNCTION_INFO_V1(ticket_reservation_id);
 
-static SavedPlan read_key = {"SELECT key FROM ticket.number_key", 0, {0}};
+static SavedPlan read_key = {
+	"SELECT key FROM ticket.number_key ORDER BY made_at, key LIMIT 1", 0, {0}};
+static SavedPlan make_key = {"INSERT INTO ticket.number_key (key) VALUES ($1)", 1, {BYTEAOID}};
 
 static NumberKey key;
 static Oid key_oid = InvalidOid;
@@ -55,7 +63,10 @@ number_key(void)
 	key_oid = relation_oid(REL_NUMBER_KEY);
 	owner_begin(&owner);
 	if (plan_read_latest(&read_key, NULL, NULL) == 0)
-		elog(ERROR, "ticket.number_key has no row");
+		ticket_error(ERROR_WRONG_STATE, "The table ticket.number_key is empty.",
+					 "Restore its row from the dump; where no number was ever given out, SELECT "
+					 "ticket.number_key_make().",
+					 "there is no key of reservation numbers");
 	bytes = DatumGetByteaPP(result_datum(0, 1, &isnull));
 	memcpy(&key, VARDATA_ANY(bytes), sizeof(key));
 	owner_end(&owner);
@@ -64,11 +75,49 @@ number_key(void)
 }
 
 /*
+ * number_key_make() -> boolean
+ *
+ * Makes the key of this database unless there is one; whether it did.
+ *
+ * Errors: 58000 without random numbers, TK014, TK016.
+ * Locks: number_key (SHARE ROW EXCLUSIVE) where there is no key.
+ */
+Datum
+ticket_number_key_make(PG_FUNCTION_ARGS)
+{
+	OwnerContext owner;
+	bool made;
+
+	memory_require();
+	refuse_standby();
+	owner_begin(&owner);
+	made = plan_read_latest(&read_key, NULL, NULL) == 0;
+	if (made)
+	{
+		/* One at a time; who had to wait looks again. */
+		LockRelationOid(relation_oid(REL_NUMBER_KEY), ShareRowExclusiveLock);
+		made = plan_read_latest(&read_key, NULL, NULL) == 0;
+	}
+	if (made)
+	{
+		bytea *bytes = palloc(VARHDRSZ + sizeof(NumberKey));
+		Datum arg = PointerGetDatum(bytes);
+
+		SET_VARSIZE(bytes, VARHDRSZ + sizeof(NumberKey));
+		if (!pg_strong_random(VARDATA(bytes), sizeof(NumberKey)))
+			ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR), errmsg("no random numbers")));
+		plan_run(&make_key, &arg, NULL);
+	}
+	owner_end(&owner);
+	PG_RETURN_BOOL(made);
+}
+
+/*
  * reservation_number(reservation_id bigint) -> text
  *
  * The number of a reservation, whether or not there is one.
  *
- * Errors: 22023, TK014.  Locks: none.  Algorithm: number.c.
+ * Errors: 22023, TK009 without a key, TK014.  Locks: none.  Algorithm: number.c.
  */
 Datum
 ticket_reservation_number(PG_FUNCTION_ARGS)
@@ -90,7 +139,7 @@ ticket_reservation_number(PG_FUNCTION_ARGS)
  * The other way round, for every function that takes a reservation_id.
  * Whether there is such a reservation, and whose it is, that function says.
  *
- * Errors: 22023, TK014.  Locks: none.  Algorithm: number.c.
+ * Errors: 22023, TK009 without a key, TK014.  Locks: none.  Algorithm: number.c.
  */
 Datum
 ticket_reservation_id(PG_FUNCTION_ARGS)

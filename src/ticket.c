@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "answer_scan.h"
+#include "drop_guard.h"
 #include "load.h"
 #include "map.h"
 #include "memory.h"
@@ -101,6 +102,7 @@ define_settings(void)
 		"payout: they are taken out and the event user.withdrawn says how many; forfeit: they lapse.",
 		&ticket_withdraw_points, WITHDRAW_PAYOUT, withdraw_points, PGC_SUSET, 0, NULL, NULL, NULL);
 	outbox_init();
+	drop_guard_init();
 	MarkGUCPrefixReserved("ticket");
 }
 

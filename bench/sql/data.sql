@@ -15,6 +15,8 @@ SELECT u, 1000000000 FROM generate_series(1, :users) AS u;
 INSERT INTO ticket.ledger (user_id, kind, debit, credit, amount, balance_before, balance_after, created_at)
 SELECT user_id, 'charge', 'charge', 'user:' || user_id, balance, 0, balance, now() FROM ticket.account;
 
+SELECT ticket.number_key_make();
+UPDATE ticket.number_key SET made_at = '-infinity';
 INSERT INTO ticket.venue (name) VALUES ('Hall');
 INSERT INTO ticket.concert (name) SELECT 'Concert ' || c FROM generate_series(1, :concerts + 1) AS c;
 INSERT INTO ticket.performance (concert_id, venue_id, starts_at, hold_interval, max_seats_per_user, seat_count)

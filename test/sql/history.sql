@@ -91,6 +91,7 @@ SELECT is((SELECT string_agg(format('%s %s', tableoid::regclass::name, reservati
 SELECT is(history_extend(), 2, 'two are made');
 SELECT results_eq('SELECT pg_temp.partitions()', format('SELECT unnest(%L::name[])', ARRAY[:'this', :'next', 'history_default']), 'this month and the next');
 SELECT is(history_extend(), 0, 'once');
+SELECT is((SELECT string_agg(c.relname, ', ') FROM pg_class c WHERE c.relname ~ '^history_\d{4}_\d\d$' AND obj_description(c.oid, 'pg_class') !~ '^@omit\n'), NULL, 'marked as not to be taken for a table of the user');
 SELECT is((SELECT string_agg(format('%s %s', replace(tableoid::regclass::name::text, :'this', 'this'), reservation_id), ', ' ORDER BY reservation_id) FROM history),
 	'history_default 1, this 2, this 3', 'and take over what is theirs');
 SELECT is(history_extend(13), 12, 'more of them');

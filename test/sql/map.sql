@@ -236,6 +236,7 @@ ROLLBACK;
 SELECT is(pg_temp.drawn(:p), pg_temp.painted(:p), 'rolled back, all is there');
 SELECT ok(pg_temp.version(:p) > 0, 'and known');
 BEGIN;
+SET LOCAL ticket.allow_drop = on;
 DROP EXTENSION ticket;
 ROLLBACK;
 SELECT is(pg_temp.drawn(:p), pg_temp.painted(:p), 'the extension has not gone after all');

@@ -192,9 +192,9 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto)
 SELECT format('SELECT %s(%s)', p.proname, (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.n)
 		FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a(type, n))), '-', '-', '-', '-', '-', '-', '-'
 FROM unnest('{actor,append_only,catalogue_follow,catalogue_remember,check_argument,check_attributes,check_found,check_limit,check_owner,elapsed,
-	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,hold_timer_set,name_grams,number_key_replace,
+	check_performances,check_user,concert_check,event_history,event_id,event_payload,final_state,grant_role,hold_timer_set,name_grams,number_key_make,
 	outbox_order,own_reservation,payment_state,performance_check,performance_fill,performance_lock,performance_time,plan_picture,plan_seats,
-	plan_size,queue_entry_follow,queue_follow,raise_error,require_preload,require_primary,sales_query,schedule_jobs,search_grams,seat_follow,section_check,
+	plan_size,queue_entry_follow,queue_follow,raise_error,require_preload,require_primary,resync,sales_query,schedule_jobs,search_grams,seat_follow,section_check,
 	section_stays,sold_stays,totals_by_day,unschedule_jobs,user_withdrawing,utc,venue_check,venue_lock,venue_section_check,withdrawn_final}'::text[]) AS f(name)
 	JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'ticket'::regnamespace;
 

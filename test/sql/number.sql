@@ -21,14 +21,32 @@ SELECT pg_temp.refused(call, '22023') FROM unnest(ARRAY[
 	'SELECT ticket.reservation_id($$$$)', 'SELECT ticket.reservation_id($$3333-3333-3334$$)',
 	'SELECT ticket.reservation_id($$0000-0000-0000$$)', 'SELECT ticket.reservation_id(repeat($$3$$, 1000000))',
 	'SELECT ticket.reservation_id($$3333-3333-333한$$)']) AS call;
--- A key of its own for each database; one that is brought by a restore counts at once
-BEGIN;
-INSERT INTO ticket.number_key (key) VALUES (decode('000102030405060708090a0b0c0d0e0f', 'hex'));
+-- A key of its own for each database; one that is brought by a restore, which is older, counts at once
 SELECT is((SELECT count(*) FROM ticket.number_key), 1::bigint, 'there is one key');
+SELECT is((SELECT length(key) FROM ticket.number_key), 16, 'of 16 bytes');
+SELECT is(ticket.number_key_make(), false, 'no other is made');
+BEGIN;
+INSERT INTO ticket.number_key VALUES (decode('000102030405060708090a0b0c0d0e0f', 'hex'), '2000-01-01');
 SELECT isnt(ticket.reservation_number(:r), :'number', 'another key makes other numbers');
 SELECT ticket.reservation_number(1) AS one \gset
+SELECT alike((SELECT detail FROM ticket.verify() WHERE invariant = 'what was agreed is known'), '2 keys of reservation numbers; the one made at 2000-01-01 %', 'two keys are told');
 ROLLBACK;
 SELECT is(ticket.reservation_number(:r), :'number', 'the old key makes the old ones');
 SELECT isnt(ticket.reservation_number(1), :'one', 'not those of a key that is known');
-SELECT is((SELECT length(key) FROM ticket.number_key), 16, 'the key is random from the start');
+BEGIN;
+INSERT INTO ticket.number_key VALUES (decode('000102030405060708090a0b0c0d0e0f', 'hex'), now() + '1 day');
+SELECT is(ticket.reservation_number(:r), :'number', 'a later key changes nothing');
+DELETE FROM ticket.number_key WHERE made_at < now();
+SELECT isnt(ticket.reservation_number(:r), :'number', 'without the old one it does,');
+SELECT alike((SELECT detail FROM ticket.verify() WHERE invariant = 'what was agreed is known'), 'reservation % was made at %, before the key of reservation numbers at %', 'and that is told');
+ROLLBACK;
+-- With none at all nobody is given a wrong number
+BEGIN;
+DELETE FROM ticket.number_key;
+SELECT pg_temp.refused('SELECT ticket.reservation_number(1)', 'TK009');
+SELECT pg_temp.refused('SELECT ticket.reservation_id($$3333-3333-3333$$)', 'TK009');
+SELECT is(ticket.number_key_make(), true, 'one can be made');
+SELECT isnt(ticket.reservation_number(:r), :'number', 'and makes numbers of its own');
+ROLLBACK;
+SELECT is(ticket.reservation_number(:r), :'number', 'rolled back the old one is there');
 SELECT * FROM finish();

@@ -84,6 +84,7 @@ SELECT lives_ok($$PREPARE unquoted AS SELECT (SELECT count(x.row) FROM (SELECT r
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
 SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES
+	('ticket.allow_drop', 'superuser'),
 	('ticket.clock_offset', 'superuser'),
 	('ticket.http_errors', 'user'),
 	('ticket.log_refusals', 'superuser'),
@@ -147,7 +148,35 @@ SELECT is((SELECT format('%s %s', n.nspname, e.extrelocatable) FROM pg_extension
 
 SELECT ticket.history_extend() >= 0 AS extended \gset
 
+-- Not while there is a sale to lose, by whatever way
+SELECT pg_temp.refused(call, '2BP01') FROM unnest('{DROP EXTENSION ticket, DROP EXTENSION ticket CASCADE,
+	DROP SCHEMA ticket CASCADE, DROP EXTENSION plpgsql CASCADE}'::text[]) AS call;
 BEGIN;
+ALTER TABLE ticket.ledger DISABLE TRIGGER USER;
+TRUNCATE ticket.reservation, ticket.queue_entry;
+SELECT pg_temp.refused('DROP EXTENSION ticket', '2BP01', 'a ledger is one');
+TRUNCATE ticket.ledger;
+SAVEPOINT s;
+DROP EXTENSION ticket;
+SELECT ok(NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'ticket'), 'a catalogue alone is none');
+ROLLBACK TO s;
+SELECT count(*) AS n FROM ticket.ticket_enqueue(ticket.queue_create('dropped'), 'a') \gset
+SELECT pg_temp.refused('DROP EXTENSION ticket', '2BP01', 'somebody in a waiting room is one');
+ROLLBACK;
+BEGIN;
+SELECT pg_temp.sale() AS p \gset
+ALTER TABLE ticket.ledger DISABLE TRIGGER USER;
+TRUNCATE ticket.reservation, ticket.ledger, ticket.queue_entry;
+SELECT count(*) AS n FROM ticket.seat_hold(:p, '{1}', 'a') \gset
+SELECT pg_temp.refused('DROP EXTENSION ticket', '2BP01', 'a hold is one');
+ROLLBACK;
+-- What has the same name is somebody else's
+CREATE SCHEMA other;
+CREATE TABLE other.reservation AS SELECT 1;
+SELECT lives_ok('DROP SCHEMA other CASCADE', 'nobody else''s tables are guarded');
+
+BEGIN;
+SET LOCAL ticket.allow_drop = on;
 DROP EXTENSION ticket;
 SELECT count(*) AS objects FROM pg_class WHERE relnamespace = to_regnamespace('ticket') \gset
 SELECT ok(:objects = 0, 'DROP EXTENSION leaves nothing behind');
@@ -155,7 +184,9 @@ ROLLBACK;
 SELECT ticket.queue_create('dropped') AS q \gset
 SELECT count(ticket.ticket_enqueue(:q, 'a')) AS n \gset
 SELECT is(pg_temp.memory(:q), '0 waiting, 1 active, 1 admitted', 'rolled back all is there');
+SET ticket.allow_drop = on;
 DROP EXTENSION ticket;
+RESET ticket.allow_drop;
 CREATE EXTENSION ticket;
 SELECT is((SELECT count(*) FROM ticket.queue_memory()), 0::bigint, 'dropped and made again, shared memory is empty');
 SELECT ticket.queue_create('again') AS q \gset

@@ -41,6 +41,46 @@ is(scalar(split /\n/, $registered), 2, '... and that is all');
 is($node->safe_psql('postgres', 'SELECT ticket.schedule_jobs()'), $job, 'once more: the same job');
 is($node->safe_psql('postgres', $jobs), $registered, '... and nothing new');
 
+# A copy of a server brings jobs that log in to the original, to a database that
+# is not here, or as somebody who is not; a job of this server's other database
+# and a stranger's stay.
+my $host = $node->host;
+my $port = $node->port;
+$node->safe_psql(
+	'postgres', qq(
+	INSERT INTO cron.job (schedule, command, nodename, nodeport, database, username, jobname) VALUES
+		('* * * * *', 'CALL ticket.run()', '$host', $port + 1, 'shop', 'postgres', 'ticket run in shop'),
+		('17 * * * *', 'DELETE FROM cron.job_run_details', 'db1.example', $port, 'postgres', 'postgres', 'ticket run in shop (purge)'),
+		('* * * * *', 'CALL ticket.run()', '$host', $port, 'gone', 'postgres', 'ticket run in gone'),
+		('* * * * *', 'CALL ticket.run()', '$host', $port, 'postgres', 'nobody', 'ticket run in postgres'),
+		('* * * * *', 'CALL ticket.run()', '$host', $port, 'template1', 'postgres', 'ticket run in template1'),
+		('\@yearly', 'SELECT 1', 'db1.example', $port, 'postgres', 'postgres', 'somebody else''s');
+	UPDATE cron.job SET nodeport = $port + 1 WHERE jobid = $job));
+$job = $node->safe_psql('postgres', 'SELECT ticket.schedule_jobs()');
+is( $node->safe_psql('postgres', 'SELECT jobname, nodename, nodeport, database FROM cron.job ORDER BY jobname'),
+	join("\n", "somebody else's|db1.example|$port|postgres", (map { "ticket run in $_|$host|$port|postgres" } 'postgres', 'postgres (purge)'),
+		"ticket run in template1|$host|$port|template1"),
+	'jobs of another server are replaced');
+$node->safe_psql('postgres', q(DELETE FROM cron.job WHERE jobname NOT LIKE 'ticket run in postgres%'));
+
+# The purge takes what never ended and what never began, its own runs included.
+$node->safe_psql(
+	'postgres', q(
+	INSERT INTO cron.job_run_details (jobid, runid, command, status, start_time, end_time)
+	SELECT 1, n, c, s, b, e FROM (SELECT command AS p FROM cron.job WHERE jobname LIKE '%(purge)') j, LATERAL (VALUES
+		(-9, 'CALL ticket.run()', 'failed', NULL::timestamptz, NULL::timestamptz),
+		(-8, 'CALL ticket.run()', 'failed', now() - interval '3 days', NULL),
+		(-7, p, 'succeeded', now() - interval '2 days', now() - interval '2 days'),
+		(-6, 'SELECT 1', 'succeeded', now() - interval '2 days', now() - interval '2 days'),
+		(-5, 'CALL ticket.run()', 'succeeded', now() - interval '2 days', now() - interval '2 days'),
+		(-4, 'CALL ticket.run()', 'failed', NULL, NULL),
+		(-3, 'CALL ticket.run()', 'succeeded', now(), now()),
+		(-2, 'CALL ticket.run()', 'running', now(), NULL)) AS v (n, c, s, b, e)));
+$node->safe_psql('postgres', $node->safe_psql('postgres', q(SELECT command FROM cron.job WHERE jobname LIKE '%(purge)')));
+is($node->safe_psql('postgres', q(SELECT string_agg(runid::text, ' ' ORDER BY runid) FROM cron.job_run_details WHERE runid < 0)),
+	'-6 -4 -3 -2', 'the purge takes the rows of a day ago, with or without an end');
+$node->safe_psql('postgres', 'DELETE FROM cron.job_run_details');
+
 # From another database the way is the one that the hint says.
 $node->safe_psql('postgres', q(CREATE DATABASE "the Other's"));
 my $other = q(the Other's);

@@ -248,7 +248,7 @@ becomes("SELECT status = 'expired' FROM ticket.reservation WHERE user_id = 'g'",
 	'a round that failed is tried again');
 
 # It keeps nobody from going on.
-is(outcome($node, 'postgres', 'DROP EXTENSION ticket'), '00000', 'DROP EXTENSION while it runs');
+is(outcome($node, 'postgres', 'SET ticket.allow_drop = on; DROP EXTENSION ticket'), '00000', 'DROP EXTENSION while it runs');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)")
   if $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid");
 $session->{run}->finish;

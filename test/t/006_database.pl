@@ -21,7 +21,7 @@ use constant MAX_WAITING => 60;
 my $drops = $ENV{DROPS} // 100;
 
 my $node = sale_node('main',
-	conf => "ticket.max_queues = 4\nticket.max_waiting = @{[ MAX_WAITING ]}\ndeadlock_timeout = 5ms");
+	conf => "ticket.max_queues = 4\nticket.max_waiting = @{[ MAX_WAITING ]}\ndeadlock_timeout = 5ms\nticket.allow_drop = on");
 $node->start;
 
 # --- two databases with the same ids

@@ -67,7 +67,7 @@ for my $change (
 	"ticket_leave('$tokens[3]')", 'ticket_promote(1)',
 	'ticket_expire()', 'ticket_expire(1)', 'queue_clear(1)', q(queue_create('q')),
 	"seat_hold(1, '{5}', 'a', '$tokens[0]')", "seat_release($hold, 'a')",
-	'seat_hold_expire()', 'hold_timers_restore()', q(point_charge('a', 1)),
+	'seat_hold_expire()', 'hold_timers_restore()', 'resync()', 'number_key_make()', q(point_charge('a', 1)),
 	"pay_reservation($hold, 'a')", "reservation_cancel($hold, 'a')",
 	'tick()', 'outbox_fetch(1)', 'outbox_read(1)', q(outbox_ack('{}')), q(user_withdraw('a')), q(user_block('a', 'resale', 'infinity')), q(user_unblock('a')),
 	q(venue_create('v')), q(venue_change(1, 'v')), 'venue_withdraw(1)',

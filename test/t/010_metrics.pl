@@ -117,10 +117,10 @@ for my $round (1, 2)
 	$node->safe_psql('other', "SELECT ticket.point_charge('a', 1)");
 	is(scraped('other', "other, $round")->{'ticket_events_total{type="points.charged"}'}, 1, 'now somebody has');
 	is(scraped('postgres', 'here')->{'ticket_events_total{type="points.charged"}'}, undef, 'not here');
-	$node->safe_psql('other', $_) for 'BEGIN; DROP EXTENSION ticket; ROLLBACK',
-		'BEGIN; SAVEPOINT a; DROP EXTENSION ticket; ROLLBACK TO a; COMMIT';
+	$node->safe_psql('other', $_) for 'BEGIN; SET LOCAL ticket.allow_drop = on; DROP EXTENSION ticket; ROLLBACK',
+		'BEGIN; SAVEPOINT a; SET LOCAL ticket.allow_drop = on; DROP EXTENSION ticket; ROLLBACK TO a; COMMIT';
 	is(scraped('other', "other, not dropped")->{'ticket_events_total{type="points.charged"}'}, 1, 'an extension not dropped after all goes on');
-	$node->safe_psql('other', 'DROP EXTENSION ticket; CREATE EXTENSION ticket');
+	$node->safe_psql('other', 'SET ticket.allow_drop = on; DROP EXTENSION ticket; CREATE EXTENSION ticket');
 	is(scraped('other', "other, made anew")->{'ticket_events_total{type="points.charged"}'}, undef, 'a new extension begins anew');
 	$node->safe_psql('postgres', 'DROP DATABASE other');
 }

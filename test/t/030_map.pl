@@ -232,7 +232,7 @@ is($small->safe_psql('one', 'SELECT count(*) FROM ticket.seat_map_memory()'), '0
 maps_agree($small, 'one', 'given way');
 $small->safe_psql('postgres', 'DROP DATABASE two');
 is($small->safe_psql('one', $known), '1,2', 'DROP DATABASE gives room back');
-$small->safe_psql('one', 'DROP EXTENSION ticket CASCADE; DROP FUNCTION IF EXISTS painted()');
+$small->safe_psql('one', 'SET ticket.allow_drop = on; DROP EXTENSION ticket CASCADE; DROP FUNCTION IF EXISTS painted()');
 $small->safe_psql('postgres', 'CREATE DATABASE three');
 $small->safe_psql('three', "CREATE EXTENSION ticket; $painted");
 sale_open($small, 'three', queue => 0, rows => 6);

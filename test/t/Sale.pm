@@ -10,12 +10,14 @@ use warnings FATAL => 'all';
 
 use Amcheck;
 use Exporter 'import';
+use FindBin;
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(sale_node sale_open outcome refused enqueue verified
-  memory_agrees queue_reads snapshot);
+  memory_agrees queue_reads snapshot doc_commands shell_ok);
 
 # A server that isn't started yet.  Options: libraries (default: ticket),
 # conf (further lines of postgresql.conf), init (arguments of init()).
@@ -134,6 +136,34 @@ sub queue_reads
 	my ($node, $database) = @_;
 	return $node->safe_psql($database,
 		q(SELECT (regexp_match(ticket.metrics(), '^ticket_queue_reads_total (\d+)$', 'n'))[1]));
+}
+
+# The shell commands of a page: its ```sh blocks, each one text, in their order,
+# from the one with this heading on to the next of its level or above.  What the
+# page says is what is run.
+sub doc_commands
+{
+	my ($page, $heading) = @_;
+	my $text = slurp_file("$FindBin::RealBin/../../doc/$page");
+	my ($level, $section) = $text =~ /^(#+) \Q$heading\E\n(.*)\z/ms or die "$page: no heading $heading";
+
+	$section =~ s/^#{1,@{[ length $level ]}} .*\z//ms;
+	my @blocks = $section =~ /^```sh\n(.*?)^```$/msg or die "$page, $heading: no commands";
+	return @blocks;
+}
+
+# Tests that shell commands succeed, all of them.  Environment: further variables.
+sub shell_ok
+{
+	my ($node, $commands, $name, %environment) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	local @ENV{ 'PGHOST', 'PGPORT', keys %environment } = ($node->host, $node->port, values %environment);
+	my ($out, $error);
+
+	ok(IPC::Run::run([ 'bash', '-e', '-o', 'pipefail', '-c', $commands ], '<', \undef, '>', \$out, '2>', \$error), $name)
+	  or diag "$commands\n$out\n$error";
+	note $error if $error;
+	return $out;
 }
 
 # What the holders of these tokens are told, to compare before and after.
