@@ -67,7 +67,7 @@ else
 EXTENSION = ticket
 MODULE_big = ticket
 # What CREATE EXTENSION runs is joined from these, in this order
-SQL = start queue venue concert performance section past seat map number money payment cancel operator outbox history people list_buyer list_seller seller run stats verify grant
+SQL = start queue many venue concert performance section past seat map number money payment cancel operator outbox history people list_buyer list_seller seller run stats verify grant
 DATA_built = ticket--1.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 

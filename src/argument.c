@@ -272,6 +272,22 @@ arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null)
 	return count;
 }
 
+/* An array of any number of elements, in one dimension or none. */
+ArrayType *
+arg_array(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
+{
+	ArrayType *array;
+
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It has %d dimensions.", ARR_NDIM(array)), NULL,
+					 "%s must be a one-dimensional array", name);
+	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return array;
+}
+
 static int
 compare_int32(const void *a, const void *b)
 {
@@ -289,13 +305,7 @@ arg_seats(FunctionCallInfo fcinfo, int argno, int *count)
 	int32 *seats;
 	int n;
 
-	if (PG_ARGISNULL(argno))
-		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be NULL");
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	if (ARR_NDIM(array) > 1)
-		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It has %d dimensions.", ARR_NDIM(array)), NULL,
-					 "seat_ids must be a one-dimensional array");
-	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	array = arg_array(fcinfo, argno, "seat_ids", &n);
 	if (n == 0)
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be empty");
 	if (n > MAX_SEATS)

@@ -8,6 +8,7 @@
 #include "access/xlog.h"
 #include "answer.h"
 #include "catalog/pg_type.h"
+#include "entry.h"
 #include "load.h"
 #include "metrics.h"
 #include "miscadmin.h"
@@ -22,8 +23,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
-/* poll_after of those who do not wait, and of all who ask a standby. */
-#define POLL_REST_US (30 * USECS_PER_SEC)
 /* No estimate beyond this is told. */
 #define MAX_WAIT_US (366.0 * USECS_PER_DAY)
 /* Who polls as told is heard this often before idle_ttl is over. */
@@ -34,27 +33,13 @@ PG_FUNCTION_INFO_V1(ticket_status);
 PG_FUNCTION_INFO_V1(ticket_find);
 PG_FUNCTION_INFO_V1(ticket_leave);
 
-/* What a fan is told, filled in while the queue lock is held. */
-typedef struct TicketView
-{
-	Token token;
-	const char *status;
-	bool live;
-	int64 position;
-	int64 wait_us; /* -1: not known */
-	int64 poll_us;
-	TimestampTz expires_at; /* 0: none */
-	bool ended_active; /* the one before was active */
-} TicketView;
-
 static AnswerType ticket_answer = {.n_columns = 6, .row_type = "ticket_state"};
 
-static Datum
-ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
+/* The columns of ticket_state. */
+void
+ticket_view_columns(const TicketView *view, Datum *values, bool *nulls)
 {
-	Datum values[6];
-	bool nulls[6] = {false};
-
+	nulls[0] = nulls[1] = false;
 	values[0] = UUIDPGetDatum(token_encode(&view->token));
 	values[1] = CStringGetTextDatum(view->status);
 	nulls[2] = nulls[4] = !view->live;
@@ -68,6 +53,15 @@ ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
 		values[4] = IntervalPGetDatum(us_interval(view->poll_us));
 	if (!nulls[5])
 		values[5] = TimestampTzGetDatum(view->expires_at);
+}
+
+static Datum
+ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
+{
+	Datum values[6];
+	bool nulls[6];
+
+	ticket_view_columns(view, values, nulls);
 	return answer_return(fcinfo, &ticket_answer, values, nulls);
 }
 
@@ -106,19 +100,27 @@ poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
 	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
 }
 
-/* With the queue lock held. */
-static void
-view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
+/* What follows from the position.  With the queue lock held. */
+void
+view_position(TicketView *view, const Queue *queue, int64 position, TimestampTz now)
 {
 	view->status = "waiting";
 	view->live = true;
-	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
-					 pending_shift(queue, view->token.place);
+	view->position = position;
 	view->wait_us = estimated_wait(queue, view->position, now);
 	view->poll_us = poll_after(queue, view->position, view->wait_us, now);
 }
 
-static void
+/* With the queue lock held. */
+void
+view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
+{
+	int64 rank = line_rank(queue_line(queue), memory_pool(), view->token.place);
+
+	view_position(view, queue, rank + pending_shift(queue, view->token.place), now);
+}
+
+void
 view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
 {
 	view->expires_at = expires_at;
@@ -217,8 +219,7 @@ end_ticket(const Token *token, const char *status, TimestampTz now, bool if_wait
 	return true;
 }
 
-pg_attribute_noreturn()
-static void
+void
 no_such_queue(int64 queue_id)
 {
 	Datum args[1] = {Int64GetDatum(queue_id)};

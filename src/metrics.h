@@ -36,6 +36,15 @@ extern void metrics_init(void);
 	bool metrics_counted pg_attribute_unused() = metrics_call(&metrics_slot, fcinfo)
 extern bool metrics_call(int *slot, FunctionCallInfo fcinfo);
 
+/* Counts whom a call for many is about. */
+#define COUNT_FANS(n) \
+	do \
+	{ \
+		static int metrics_fans_slot = -1; \
+		metrics_fans(&metrics_fans_slot, fcinfo, (n)); \
+	} while (0)
+extern void metrics_fans(int *slot, FunctionCallInfo fcinfo, uint64 n);
+
 /* At once. */
 extern void metrics_refusal(int error);
 extern void metrics_add(MetricCounter counter, uint64 n);

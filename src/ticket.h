@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -88,6 +89,7 @@ extern text *arg_name(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int32 arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max);
 extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *name);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int argno, const char *name);
+extern ArrayType *arg_array(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
 extern int32 *arg_seats(FunctionCallInfo fcinfo, int argno, int *count);
 extern const char *text_show(const text *t);
 extern bool text_same(const text *a, const text *b);

@@ -29,7 +29,7 @@ SELECT is((SELECT string_agg(part, ' ' ORDER BY n) FROM part WHERE has_schema_pr
 CREATE TEMP TABLE may_execute (function text, parts text);
 INSERT INTO may_execute VALUES
 	('clock', 'buyer seller operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
-	('ticket_leave', 'buyer operator'), ('concerts', 'buyer seller operator auditor'), ('performances', 'buyer seller operator auditor'),
+	('ticket_leave', 'buyer operator'), ('ticket_positions', 'buyer operator'), ('ticket_status_many', 'buyer operator'), ('ticket_heard', 'buyer operator'), ('concerts', 'buyer seller operator auditor'), ('performances', 'buyer seller operator auditor'),
 	('sections', 'buyer seller operator auditor'), ('seats', 'buyer seller operator auditor'), ('seat_map', 'buyer seller operator auditor'), ('seat_hold', 'buyer operator'),
 	('hold_extend', 'buyer operator'), ('seat_hold_best', 'buyer operator'),
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),

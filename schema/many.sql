@@ -1,0 +1,21 @@
+/*
+ * many.sql
+ *		Many tickets at once, for services that speak for thousands of fans.
+ */
+
+CREATE FUNCTION ticket.ticket_positions(tokens uuid[]) RETURNS bigint[]
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_positions';
+COMMENT ON FUNCTION ticket.ticket_positions(uuid[]) IS
+	'The position of each ticket, in their order: 1 is next, 0 is active, NULL: ask ticket_status; also their sign of life';
+
+CREATE FUNCTION ticket.ticket_status_many(tokens uuid[]) RETURNS SETOF ticket.ticket_state
+	LANGUAGE c VOLATILE ROWS 1000 AS 'MODULE_PATHNAME', 'ticket_status_many';
+COMMENT ON FUNCTION ticket.ticket_status_many(uuid[]) IS
+	'Where each ticket stands, a row for each element in their order; status is ''invalid'' for what is no ticket. Also their sign of life';
+
+CREATE FUNCTION ticket.ticket_heard(tokens uuid[]) RETURNS int
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_heard';
+COMMENT ON FUNCTION ticket.ticket_heard(uuid[]) IS
+	'Signs of life of many tickets; returns how many of them wait';
+
+SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_positions,ticket_status_many,ticket_heard}');

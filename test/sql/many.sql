@@ -1,0 +1,136 @@
+-- Many tickets at once: answers as for one by one, in any mix.
+\unset ECHO
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/sql/begin.psql'
+\i :begin
+SET search_path = ticket, public;
+
+-- ---------- ask ----------
+
+-- Two queues: of the first a, b, e and f are active, c has finished, d has left,
+-- g to z wait; in the second everybody waits.
+SELECT queue_create('many', capacity => 6, promote_count => 1000, idle_ttl => '1 day') AS q,
+	queue_create('other', capacity => 0, idle_ttl => '1 day') AS q2 \gset
+CREATE TABLE public.many_token AS
+SELECT n, chr(96 + n) AS who, queue_id, t.token FROM generate_series(1, 26) AS n, unnest(ARRAY[:q, :q2]) AS queue_id,
+	ticket_enqueue(queue_id, 'many-' || chr(96 + n)) AS t;
+SELECT pg_temp.sale(queue_id => :q) AS p \gset
+SELECT token AS a FROM many_token WHERE who = 'a' AND queue_id = :q \gset
+SELECT token AS c FROM many_token WHERE who = 'c' AND queue_id = :q \gset
+SELECT token AS g FROM many_token WHERE who = 'g' AND queue_id = :q \gset
+SELECT point_charge('many-c', 1000) AS n \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'many-c', :'c') \gset
+SELECT status AS n FROM pay_reservation(:r, 'many-c') \gset
+SELECT ticket_leave(token) AS n FROM many_token WHERE who = 'd' AND queue_id = :q \gset
+SELECT is((SELECT string_agg(status, ' ' ORDER BY who) FROM many_token AS t, ticket_status(t.token) WHERE queue_id = :q AND who <= 'h'),
+	'active active finished left active active waiting waiting', 'what is asked for differs');
+
+-- As ticket_status answers, one by one.
+CREATE FUNCTION pg_temp.one(token uuid) RETURNS ticket_state LANGUAGE plpgsql AS $$
+DECLARE
+	answer ticket_state;
+BEGIN
+	SELECT * INTO answer FROM ticket_status(token);
+	RETURN answer;
+EXCEPTION WHEN SQLSTATE 'TK001' OR SQLSTATE '22023' THEN
+	RETURN ROW(token, 'invalid', NULL, NULL, NULL, NULL)::ticket_state;
+END $$;
+-- Where many answer otherwise than one by one.  What goes by the clock is looked at in whole minutes.
+CREATE FUNCTION pg_temp.differing(tokens uuid[]) RETURNS SETOF text LANGUAGE sql AS $$
+	WITH many AS MATERIALIZED (SELECT * FROM ticket_status_many($1) WITH ORDINALITY AS m (token, status, place, wait, poll, expires, n)),
+		one AS MATERIALIZED (SELECT n, o.* FROM unnest($1) WITH ORDINALITY AS t (token, n), pg_temp.one(t.token) AS o),
+		positions AS MATERIALIZED (SELECT * FROM unnest(ticket_positions($1)) WITH ORDINALITY AS p (place, n))
+	SELECT format('%s: %s %s', n, m, o) FROM many AS m FULL JOIN one AS o USING (n) FULL JOIN positions AS p USING (n)
+	WHERE (m.token, m.status, m.place, m.wait, m.expires) IS DISTINCT FROM (o.token, o.status, o.position, o.estimated_wait, o.expires_at)
+		OR date_trunc('minute', m.poll) IS DISTINCT FROM date_trunc('minute', o.poll_after)
+		OR p.place IS DISTINCT FROM o.position $$;
+CREATE FUNCTION pg_temp.same(tokens uuid[], description text) RETURNS text LANGUAGE sql AS $$
+	SELECT is((SELECT string_agg(d, chr(10)) FROM pg_temp.differing($1) AS d), NULL, description) $$;
+
+SELECT pg_temp.same((SELECT array_agg(token ORDER BY queue_id, n) FROM many_token), 'queue by queue');
+SELECT pg_temp.same((SELECT array_agg(token ORDER BY n, queue_id) FROM many_token), 'queues in turn');
+SELECT pg_temp.same((SELECT array_agg(token ORDER BY md5(token::text)) FROM many_token), 'in any order');
+SELECT pg_temp.same((SELECT array_agg(t ORDER BY md5(t::text || i)) FROM generate_series(1, 3) AS i, (
+	SELECT token FROM many_token
+	UNION ALL SELECT overlay(token::text PLACING translate(right(token::text, 12), '0123456789abcdef', '123456789abcdef0') FROM 25)::uuid FROM many_token
+	UNION ALL SELECT NULL UNION ALL SELECT gen_random_uuid() UNION ALL SELECT '00000000-0000-0000-0000-000000000000'
+	UNION ALL SELECT 'ffffffff-ffff-ffff-ffff-ffffffffffff' UNION ALL SELECT overlay(:'a' PLACING 'ffff' FROM 10)::uuid
+	UNION ALL SELECT overlay(:'a' PLACING 'ffffffff' FROM 1)::uuid UNION ALL SELECT overlay(:'a' PLACING '00ff' FROM 5)::uuid) AS v (t)),
+	'among wrong secrets, NULL, nobody''s places, queues that are not there, each three times');
+SELECT pg_temp.same(ARRAY[token], 'one: ' || coalesce(token::text = :'c', false)) FROM (VALUES (:'a'::uuid), (:'c'), (NULL), (:'g')) AS v (token);
+SELECT pg_temp.same('{}', 'none');
+SELECT pg_temp.same(('[5:7]={' || :'a' || ',NULL,' || :'c' || '}')::uuid[], 'an array that begins elsewhere');
+SELECT is(ticket_positions('{}'), '{}'::bigint[], 'no tokens, no positions');
+SELECT is(ticket_positions((SELECT array_agg(token ORDER BY n) FROM many_token WHERE queue_id = :q)),
+	('{0,0,NULL,NULL,0,0,' || (SELECT string_agg(i::text, ',') FROM generate_series(1, 20) AS i) || '}')::bigint[], 'positions');
+SELECT is((SELECT string_agg(status, ' ') FROM ticket_status_many(ARRAY[NULL, :'a', gen_random_uuid(), NULL]::uuid[])), 'invalid active invalid invalid',
+	'what is no ticket is invalid');
+SELECT is((SELECT string_agg(coalesce(token::text, 'NULL'), ' ') FROM ticket_status_many(('{NULL,00000000-0000-0000-0000-000000000000,' || :'g' || '}')::uuid[])),
+	'NULL 00000000-0000-0000-0000-000000000000 ' || :'g', 'each row has the token that was asked for');
+-- Overdue, as the clock says, whether or not anybody has tidied
+SET ticket.clock_offset = '20min';
+SELECT is(ticket_positions((SELECT array_agg(token ORDER BY n) FROM many_token WHERE queue_id = :q AND n <= 7)),
+	'{NULL,NULL,NULL,NULL,NULL,NULL,1}', 'who is overdue is not active');
+SELECT pg_temp.same((SELECT array_agg(token ORDER BY md5(token::text)) FROM many_token), 'some are overdue');
+RESET ticket.clock_offset;
+SELECT queue_clear(:q2, max_count => 10) AS n \gset
+SELECT pg_temp.same((SELECT array_agg(token ORDER BY md5(token::text)) FROM many_token), 'some were sent home');
+
+-- 100,000: tickets, those that have ended, and others' places
+SELECT is((SELECT count(*) || ' ' || count(place) || ' ' || count(*) FILTER (WHERE place = 0) FROM unnest(ticket_positions(
+	(SELECT array_agg(token ORDER BY i) FROM generate_series(0, 103999) AS i JOIN many_token AS t ON t.n = 1 + i % 26 AND t.queue_id = :q))) AS place),
+	'104000 96000 16000', '104,000 positions');
+SELECT is((SELECT string_agg(status || ' ' || n, ', ') FROM (SELECT status, count(*) AS n FROM ticket_status_many(
+	(SELECT array_agg(token ORDER BY i) FROM generate_series(0, 103999) AS i JOIN many_token AS t ON t.n = 1 + i % 26 AND t.queue_id = :q)) GROUP BY 1 ORDER BY 1) AS s),
+	'active 16000, finished 4000, left 4000, waiting 80000', '104,000 rows');
+SELECT is((SELECT count(*) || ' ' || count(place) FROM unnest(ticket_positions((SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 100000)))) AS place),
+	'100000 0', '100,000 that are no tickets');
+
+-- In a transaction: what it has done itself is seen, as by one
+BEGIN;
+SELECT token AS mine FROM ticket_enqueue(:q2, 'many-mine') \gset
+SELECT count(ticket_leave(token)) AS n FROM many_token WHERE who = 'z' \gset
+SELECT pg_temp.same((SELECT array_agg(t ORDER BY md5(t::text)) FROM (SELECT token FROM many_token UNION ALL SELECT :'mine') AS v (t)), 'in a transaction that has changed them');
+SELECT is((ticket_positions(ARRAY[:'mine']::uuid[]))[1], (SELECT count(*) + 1 FROM queue_entry WHERE queue_id = :q2 AND status = 'waiting' AND user_id <> 'many-mine'),
+	'one''s own, not yet committed');
+SELECT is(ticket_heard(ARRAY[:'mine']::uuid[]), 0, 'which is heard of at its commit');
+ROLLBACK;
+SELECT is(ticket_positions(ARRAY[:'mine']::uuid[]), '{NULL}', 'and is none after a rollback');
+
+-- Signs of life: three are heard of, each in another way, the fourth is not
+SELECT queue_create('heard', capacity => 0, idle_ttl => '1 min') AS q3 \gset
+CREATE TABLE public.many_heard AS SELECT n, t.token FROM generate_series(1, 4) AS n, ticket_enqueue(:q3, 'heard-' || n) AS t;
+SET ticket.clock_offset = '50s';
+SELECT is(ticket_heard((SELECT array_agg(token) || ARRAY[NULL, :'a', :'c', gen_random_uuid()]::uuid[] FROM many_heard, generate_series(1, 2) WHERE n = 1)), 2,
+	'heard of: elements that wait');
+SELECT ticket_positions((SELECT array_agg(token) FROM many_heard WHERE n = 2)) AS n \gset
+SELECT count(*) AS n FROM ticket_status_many((SELECT array_agg(token) FROM many_heard WHERE n = 3)) \gset
+SET ticket.clock_offset = '100s';
+SELECT is(ticket_expire(:q3), 1, 'who is not heard of is sent home');
+SELECT is((SELECT string_agg(status, ' ') FROM ticket_status_many((SELECT array_agg(token ORDER BY n) FROM many_heard))), 'waiting waiting waiting expired', 'the others stay');
+RESET ticket.clock_offset;
+SELECT is(ticket_heard('{}'), 0, 'nobody is heard of');
+
+-- Bad input
+SELECT pg_temp.refused(format('SELECT * FROM ticket.%s(%s)', function, argument), '22023', format('%s: %s', function, argument))
+FROM unnest('{ticket_positions,ticket_status_many,ticket_heard}'::text[]) AS function,
+	unnest(ARRAY['NULL', $$'{{00000000-0000-0000-0000-000000000000}}'$$, $$'{{NULL},{NULL}}'$$]) AS argument;
+
+-- Counted as one call, and by whom it was about
+CREATE FUNCTION pg_temp.fans(function text) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', (regexp_match(m, format('ticket_calls_total{function="%s"} (\d+)', $1)))[1], (regexp_match(m, format('ticket_fans_total{function="%s"} (\d+)', $1)))[1])
+	FROM ticket.metrics() AS m $$;
+CREATE FUNCTION pg_temp.counts(function text, call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint[] := string_to_array(pg_temp.fans(function), ' ');
+	after bigint[];
+BEGIN
+	EXECUTE 'SELECT count(*) FROM ' || call;
+	after := string_to_array(pg_temp.fans(function), ' ');
+	RETURN (after[1] - before[1]) || ' ' || (after[2] - before[2]);
+END $$;
+SELECT is(pg_temp.counts(function, format('ticket.%s(array_fill(NULL::uuid, ARRAY[7]))', function)), '1 7', 'one call about seven: ' || function)
+FROM unnest('{ticket_positions,ticket_status_many,ticket_heard}'::text[]) AS function;
+
+DROP TABLE public.many_token, public.many_heard;
+SELECT * FROM finish();
