@@ -18,4 +18,19 @@ CREATE FUNCTION ticket.ticket_heard(tokens uuid[]) RETURNS int
 COMMENT ON FUNCTION ticket.ticket_heard(uuid[]) IS
 	'Signs of life of many tickets; returns how many of them wait';
 
-SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_positions,ticket_status_many,ticket_heard}');
+CREATE FUNCTION ticket.ticket_enqueue_many(queue_id bigint, user_ids text[],
+	OUT ord int,
+	OUT user_id text,
+	OUT token uuid,
+	OUT status text,
+	OUT "position" bigint,
+	OUT estimated_wait interval,
+	OUT poll_after interval,
+	OUT expires_at timestamptz,
+	OUT sqlstate text
+) RETURNS SETOF record
+	LANGUAGE c VOLATILE ROWS 1000 AS 'MODULE_PATHNAME', 'ticket_enqueue_many';
+COMMENT ON FUNCTION ticket.ticket_enqueue_many(bigint, text[]) IS
+	'Many users enter a waiting room in one transaction: a row for each, in their order, as of ticket_enqueue; who is refused has an sqlstate instead';
+
+SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_positions,ticket_status_many,ticket_heard,ticket_enqueue_many}');

@@ -201,7 +201,7 @@ end_row(const Token *token, const char *status, TimestampTz now, bool if_waiting
 	return result;
 }
 
-static bool
+bool
 end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting)
 {
 	int ended = end_row(token, status, now, if_waiting);
@@ -301,7 +301,7 @@ refuse_entry(Entrance entrance, int64 queue_id)
  * False when the user has a live ticket.  He is looked for before the row is
  * written if he has probably been here lately.
  */
-static bool
+bool
 insert_ticket(const TicketView *view, text *user, TimestampTz now)
 {
 	bool known = memory_has_entered(view->token.queue_id, user);
@@ -329,7 +329,7 @@ insert_ticket(const TicketView *view, text *user, TimestampTz now)
 }
 
 /* The user's live ticket of the queue, if any, as the table has it. */
-static bool
+bool
 find_ticket(TicketView *view, text *user, bool *active)
 {
 	Datum args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
@@ -385,7 +385,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 }
 
 /* Whether one who waits goes to the end of the line by entering again. */
-static bool
+bool
 rejoins_at_back(int64 queue_id)
 {
 	Queue *queue = queue_acquire(queue_id, LW_SHARED);

@@ -1,7 +1,7 @@
 /*
  * entry.h
- *		What a fan is told of a ticket, for one (entry.c) and for many at once
- *		(ticket_many.c).
+ *		What a fan is told of a ticket, and steps of entering, for one (entry.c)
+ *		and for many at once (ticket_many.c, enqueue_many.c).
  */
 #ifndef TICKET_ENTRY_H
 #define TICKET_ENTRY_H
@@ -34,6 +34,12 @@ extern void ticket_view_columns(const TicketView *view, Datum *values, bool *nul
 extern void view_position(TicketView *view, const Queue *queue, int64 position, TimestampTz now);
 extern void view_waiting(TicketView *view, const Queue *queue, TimestampTz now);
 extern void view_active(TicketView *view, TimestampTz expires_at, TimestampTz now);
+
+/* Steps of entering. */
+extern bool rejoins_at_back(int64 queue_id);
+extern bool find_ticket(TicketView *view, text *user, bool *active);
+extern bool insert_ticket(const TicketView *view, text *user, TimestampTz now);
+extern bool end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting);
 extern void no_such_queue(int64 queue_id) pg_attribute_noreturn();
 
 #endif /* TICKET_ENTRY_H */

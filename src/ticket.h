@@ -80,6 +80,7 @@ extern const char *ticket_error_sqlstate(TicketError code, const char **name);
 
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);
 extern text *arg_participant(FunctionCallInfo fcinfo, int argno);
+extern text **arg_participants(FunctionCallInfo fcinfo, int argno, int *count);
 extern text *arg_actor(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);
 extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);
@@ -105,6 +106,7 @@ typedef enum WithdrawPoints
 
 extern void people_init(void);
 extern void people_check(text *user);
+extern bool people_blocked(text *user);
 
 /* ---------- the clock (clock.c) ---------- */
 

@@ -111,7 +111,103 @@ SELECT is((SELECT string_agg(status, ' ') FROM ticket_status_many((SELECT array_
 RESET ticket.clock_offset;
 SELECT is(ticket_heard('{}'), 0, 'nobody is heard of');
 
--- Bad input
+-- ---------- enter ----------
+
+-- One call's answer, without what differs each time.
+CREATE FUNCTION pg_temp.entered(queue_id bigint, VARIADIC user_ids text[]) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(':', ord, user_id, status, position, sqlstate) || CASE WHEN token IS NULL AND sqlstate IS NULL
+		OR (status = 'active') <> (expires_at IS NOT NULL) OR (status IS NULL) <> (poll_after IS NULL) THEN '?' ELSE '' END, ' ')
+	FROM ticket.ticket_enqueue_many($1, $2) $$;
+-- What verify() and the counters say of it.
+CREATE FUNCTION pg_temp.sound(queue_id bigint, description text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT is(pg_temp.memory($1), pg_temp.counted($1), 'memory has what the table has: ' || description)
+	UNION ALL SELECT is((SELECT string_agg(invariant || ' ' || detail, chr(10)) FROM verify() WHERE NOT ok), NULL, 'verify(): ' || description) $$;
+
+SELECT queue_create('enter', capacity => 2, idle_ttl => '1 day') AS e \gset
+SELECT is(pg_temp.entered(:e, 'c', 'a', 'd', 'b'), '1:c:active:0 2:a:active:0 3:d:waiting:1 4:b:waiting:2', 'in the order in which they were given');
+SELECT is((SELECT string_agg(user_id, ' ' ORDER BY place) FROM queue_entry WHERE queue_id = :e), 'c a d b', 'the places, too');
+SELECT is(pg_temp.entered(:e, 'x', 'd', 'x', 'c', 'y', 'd'), '1:x:waiting:3 2:d:waiting:1 3:x:waiting:3 4:c:active:0 5:y:waiting:4 6:d:waiting:1',
+	'who is in keeps the ticket; one who is given twice gets one');
+SELECT is((SELECT count(DISTINCT token) || ' ' || count(*) FROM ticket_enqueue_many(:e, '{x,x,x}')), '1 3', 'the same one');
+SELECT is((SELECT string_agg((m.token = s.token AND m.position = s.position AND m.estimated_wait IS NOT DISTINCT FROM s.estimated_wait)::text, ' ')
+	FROM ticket_enqueue_many(:e, '{y,b,x,d}') AS m, ticket_enqueue(:e, m.user_id) AS s), 'true true true true', 'as ticket_enqueue says');
+SELECT is((SELECT count(*) FROM ticket_enqueue_many(:e, '{}')), 0::bigint, 'nobody enters');
+SELECT is(pg_temp.entered(:e, 'z'), '1:z:waiting:5', 'one enters');
+SELECT pg_temp.sound(:e, 'entered');
+-- Behind one who waits nobody of the same call goes straight in, nor of a later one
+UPDATE queue SET capacity = 100, promote_count = 100 WHERE queue_id = :e;
+SELECT is(pg_temp.entered(:e, 'm', 'n'), '1:m:waiting:6 2:n:waiting:7', 'behind those who wait, though there is room');
+SELECT ticket_promote(:e) AS n \gset
+SELECT is(pg_temp.entered(:e, 'o', 'p'), '1:o:active:0 2:p:active:0', 'straight in when nobody waits');
+SELECT queue_create('rate', promote_count => 3, promote_interval => '1 day', capacity => 5) AS rate \gset
+SELECT is(pg_temp.entered(:rate, VARIADIC array_agg('r' || i)), '1:r1:active:0 2:r2:active:0 3:r3:active:0 4:r4:waiting:1 5:r5:waiting:2', 'no more than the rate allows')
+FROM generate_series(1, 5) AS i;
+UPDATE queue SET mode = 'passthrough' WHERE queue_id = :rate;
+SELECT is(pg_temp.entered(:rate, 'r6', 'r7'), '1:r6:active:0 2:r7:active:0', 'passthrough');
+SELECT pg_temp.sound(:rate, 'rate');
+-- Refused: blocked, closed
+SELECT user_block('many-bot', 'test') AS n \gset
+SELECT is(pg_temp.entered(:e, 'q', 'many-bot', 'o', 'many-bot', 'r'), '1:q:active:0 2:many-bot:TK018 3:o:active:0 4:many-bot:TK018 5:r:active:0', 'who is blocked spoils nothing');
+SELECT user_unblock('many-bot') AS n \gset
+UPDATE queue SET mode = 'drain' WHERE queue_id = :e;
+SELECT is(pg_temp.entered(:e, 's', 'q', 't'), '1:s:TK003 2:q:active:0 3:t:TK003', 'closed: who is in keeps the ticket');
+UPDATE queue SET mode = 'open', opens_at = now() + '1 day' WHERE queue_id = :e;
+SELECT is(pg_temp.entered(:e, 'u', 'q'), '1:u:waiting:1 2:q:active:0', 'not open yet');
+-- An active ticket that is over ends; who waits goes to the end where the queue is so
+SET ticket.clock_offset = '20min';
+SELECT is(pg_temp.entered(:e, 'v', 'q', 'w'), '1:v:waiting:2 2:q:waiting:3 3:w:waiting:4', 'whose ticket is over enters again');
+RESET ticket.clock_offset;
+SELECT is((SELECT string_agg(status, ' ' ORDER BY place) FROM queue_entry WHERE queue_id = :e AND user_id = 'q'), 'expired waiting', 'and the old one has ended');
+UPDATE queue SET rejoin = 'back' WHERE queue_id = :e;
+SELECT is(pg_temp.entered(:e, 'v', 'k', 'u', 'v', 'c'), '1:v:waiting:3 2:k:waiting:4 3:u:waiting:5 4:v:waiting:3 5:c:active:0', 'back to the end of the line');
+SELECT is((SELECT string_agg(user_id, ' ' ORDER BY place) FROM queue_entry WHERE queue_id = :e AND status = 'waiting'), 'q w v k u', 'in which they stand so');
+SELECT pg_temp.sound(:e, 'back');
+UPDATE queue SET rejoin = 'keep' WHERE queue_id = :e;
+-- Memory forgets who has been here: one of many has a ticket all the same.  The
+-- filter of a user whom memory has never seen is that of a row written by hand.
+INSERT INTO queue_entry (queue_id, place, user_id, secret, status, entered_at) VALUES (:e, 1000, 'by-hand', 7, 'waiting', now());
+SELECT is(pg_temp.entered(:e, 'i1', 'by-hand', 'i2'), '1:i1:waiting:7 2:by-hand:waiting:6 3:i2:waiting:8', 'whose ticket was made by hand keeps it');
+SELECT pg_temp.sound(:e, 'by hand');
+-- More than a page of places, in and out of a transaction, with a trigger of somebody's
+SELECT queue_create('long', capacity => 0, idle_ttl => '1 day') AS l \gset
+SELECT is((SELECT count(*) || ' ' || count(DISTINCT token) || ' ' || bool_and(ord = position AND user_id = 'long-' || ord)
+	FROM ticket_enqueue_many(:l, ARRAY(SELECT 'long-' || i FROM generate_series(1, 5000) AS i))), '5000 5000 true', '5,000 at once');
+BEGIN;
+SELECT is((SELECT string_agg(m.position::text, ' ' ORDER BY m.ord) FROM ticket_enqueue_many(:l, ARRAY['long-1'] || ARRAY(SELECT 'more-' || i FROM generate_series(1, 1500) AS i)) AS m
+	WHERE m.ord IN (1, 2, 1501)), '1 5001 6500', 'in a transaction');
+SAVEPOINT s;
+SELECT is((SELECT min(position) || ' ' || max(position) FROM ticket_enqueue_many(:l, ARRAY(SELECT 'lost-' || i FROM generate_series(1, 1000) AS i))), '6501 7500', 'in a savepoint');
+ROLLBACK TO s;
+SELECT is((SELECT string_agg(position::text, ' ') FROM ticket_enqueue_many(:l, '{kept-1,more-1,kept-2}')), '6501 5001 6502', 'which has been rolled back');
+COMMIT;
+SELECT pg_temp.sound(:l, 'a savepoint rolled back');
+BEGIN;
+SELECT count(*) AS n FROM ticket_enqueue_many(:l, ARRAY(SELECT 'undone-' || i FROM generate_series(1, 500) AS i)) \gset
+ROLLBACK;
+SELECT is(pg_temp.entered(:l, 'undone-1'), '1:undone-1:waiting:6503', 'after a rollback nothing is left');
+SELECT pg_temp.sound(:l, 'a rollback');
+CREATE FUNCTION public.many_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER many_row BEFORE INSERT ON queue_entry FOR EACH ROW EXECUTE FUNCTION public.many_trigger();
+SELECT is(pg_temp.entered(:l, 'row-1', 'undone-1', 'row-2'), '1:row-1:waiting:6504 2:undone-1:waiting:6503 3:row-2:waiting:6505', 'where rows are written by statements');
+DROP TRIGGER many_row ON queue_entry;
+DROP FUNCTION public.many_trigger;
+SELECT pg_temp.sound(:l, 'by statements');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT is(pg_temp.entered(:l, 'rr-2', 'undone-1', 'rr-1'), '1:rr-2:waiting:6506 2:undone-1:waiting:6503 3:rr-1:waiting:6507', 'under REPEATABLE READ');
+COMMIT;
+-- A user claimed
+SET ticket.user_claim = 'app.subject';
+SET app.subject = 'claimed';
+SELECT is(pg_temp.entered(:l, 'claimed'), '1:claimed:waiting:6508', 'who the session is for');
+SELECT pg_temp.refused(format($$SELECT * FROM ticket.ticket_enqueue_many(%s, '{claimed,other}')$$, :l), 'TK013', 'nobody else');
+RESET ticket.user_claim;
+
+-- ---------- bad input ----------
+
+SELECT pg_temp.refused(format('SELECT * FROM ticket.ticket_enqueue_many(%s, %s)', :e, argument), '22023', 'ticket_enqueue_many: ' || left(argument, 40))
+FROM unnest(ARRAY['NULL', $$'{new,NULL}'$$, $$'{new,""}'$$, $$'{{new},{other}}'$$, $$ARRAY['new', repeat('x', 256)]$$, $$'{new,withdrawn-1}'$$]) AS argument;
+SELECT pg_temp.refused(format($$SELECT * FROM ticket.ticket_enqueue_many(%s, '{new}')$$, argument), code, 'ticket_enqueue_many: ' || argument)
+FROM (VALUES ('NULL', '22023'), ('0', 'TK005'), ('-1', 'TK005'), ('4194303', 'TK005'), ('4294967297', 'TK005')) AS v (argument, code);
 SELECT pg_temp.refused(format('SELECT * FROM ticket.%s(%s)', function, argument), '22023', format('%s: %s', function, argument))
 FROM unnest('{ticket_positions,ticket_status_many,ticket_heard}'::text[]) AS function,
 	unnest(ARRAY['NULL', $$'{{00000000-0000-0000-0000-000000000000}}'$$, $$'{{NULL},{NULL}}'$$]) AS argument;
@@ -131,6 +227,7 @@ BEGIN
 END $$;
 SELECT is(pg_temp.counts(function, format('ticket.%s(array_fill(NULL::uuid, ARRAY[7]))', function)), '1 7', 'one call about seven: ' || function)
 FROM unnest('{ticket_positions,ticket_status_many,ticket_heard}'::text[]) AS function;
+SELECT is(pg_temp.counts('ticket_enqueue_many', format($$ticket.ticket_enqueue_many(%s, '{f1,f2,f1}')$$, :l)), '1 3', 'one call about three: ticket_enqueue_many');
 
 DROP TABLE public.many_token, public.many_heard;
 SELECT * FROM finish();
