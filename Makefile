@@ -21,7 +21,7 @@
 
 PG_CONFIG ?= pg_config
 
-FORMATTED = $(wildcard src/*.[ch] test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
+FORMATTED = $(wildcard src/*.[ch] src/client/*.h test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
 
 tasks = demo check bench data format format-check check-pg17 check-fresh
 
@@ -97,7 +97,7 @@ ticket--1.0.sql: $(SQL:%=schema/%.sql)
 	cat $^ >$@
 
 # Few and small files: a changed header rebuilds them all
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) Makefile
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/client/*.h) Makefile
 
 distclean: distclean-chroots
 .PHONY: distclean-chroots

@@ -33,4 +33,9 @@ CREATE FUNCTION ticket.ticket_enqueue_many(queue_id bigint, user_ids text[],
 COMMENT ON FUNCTION ticket.ticket_enqueue_many(bigint, text[]) IS
 	'Many users enter a waiting room in one transaction: a row for each, in their order, as of ticket_enqueue; who is refused has an sqlstate instead';
 
-SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_positions,ticket_status_many,ticket_heard,ticket_enqueue_many}');
+CREATE FUNCTION ticket.line_picture(queue_id bigint) RETURNS bytea
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_line_picture';
+COMMENT ON FUNCTION ticket.line_picture(bigint) IS
+	'Which places of a queue wait, at one moment: a process that has it tells the exact position of any ticket by itself. Format: src/client/line_picture.h';
+
+SELECT ticket.permit('{buyer,operator}', 'EXECUTE', '{ticket_positions,ticket_status_many,ticket_heard,ticket_enqueue_many,line_picture}');

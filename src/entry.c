@@ -219,8 +219,9 @@ end_ticket(const Token *token, const char *status, TimestampTz now, bool if_wait
 	return true;
 }
 
+/* TK005 unless the table has the queue. */
 void
-no_such_queue(int64 queue_id)
+queue_row_check(int64 queue_id)
 {
 	Datum args[1] = {Int64GetDatum(queue_id)};
 	OwnerContext owner;
@@ -228,6 +229,13 @@ no_such_queue(int64 queue_id)
 	owner_begin(&owner);
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
 		queue_not_found(queue_id);
+	owner_end(&owner);
+}
+
+void
+no_such_queue(int64 queue_id)
+{
+	queue_row_check(queue_id);
 	ticket_error(ERROR_QUEUE_FULL, psprintf("ticket.max_queues is %d.", memory_max_queues()),
 				 "Raise ticket.max_queues and restart the server.",
 				 "queue %lld has no shared memory", (long long) queue_id);

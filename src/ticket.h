@@ -25,6 +25,7 @@ extern bool ticket_http_errors;
 extern double ticket_max_charge; /* whole numbers below 2^53 */
 extern double ticket_max_balance;
 extern int ticket_withdraw_points;
+extern bool ticket_notify_moves;
 
 /* ---------- errors (error.c) ---------- */
 
