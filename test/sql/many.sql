@@ -202,11 +202,62 @@ SELECT is(pg_temp.entered(:l, 'claimed'), '1:claimed:waiting:6508', 'who the ses
 SELECT pg_temp.refused(format($$SELECT * FROM ticket.ticket_enqueue_many(%s, '{claimed,other}')$$, :l), 'TK013', 'nobody else');
 RESET ticket.user_claim;
 
+-- ---------- the picture of a line ----------
+
+CREATE FUNCTION pg_temp.number(bytes bytea, at int, length int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT sum(get_byte($1, $2 + i)::bigint << 8 * i)::bigint FROM generate_series(0, $3 - 1) AS i $$;
+-- Who waits by it, in order, read byte by byte as client/line_picture.h says.
+CREATE FUNCTION pg_temp.pictured(picture bytea) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+DECLARE
+	at int := pg_temp.number(picture, 6, 2);
+	n int;
+	first bigint;
+BEGIN
+	FOR page IN 1 .. pg_temp.number(picture, 12, 4) LOOP
+		first := pg_temp.number(picture, at, 4) * 4096;
+		n := pg_temp.number(picture, at + 4, 2);
+		IF pg_temp.number(picture, at + 6, 2) = 0 THEN
+			RETURN QUERY SELECT first + i FROM generate_series(0, 4095) AS i WHERE get_bit(picture, (at + 8) * 8 + i) = 1 ORDER BY i;
+			at := at + 8 + 512;
+		ELSE
+			RETURN QUERY SELECT first + pg_temp.number(picture, at + 8 + 2 * i, 2) FROM generate_series(0, n - 1) AS i ORDER BY i;
+			at := at + 8 + 2 * n;
+		END IF;
+	END LOOP;
+	IF at <> length(picture) THEN
+		RAISE EXCEPTION '% bytes of %', at, length(picture);
+	END IF;
+END $$;
+CREATE FUNCTION pg_temp.pictured_as_told(queue_id bigint) RETURNS text LANGUAGE sql AS $$
+	WITH p AS MATERIALIZED (SELECT ticket.line_picture($1) AS picture), place AS MATERIALIZED (SELECT * FROM p, pg_temp.pictured(p.picture) WITH ORDINALITY AS w (place, position)),
+		e AS MATERIALIZED (SELECT e.place, f.position FROM ticket.queue_entry AS e, ticket.ticket_find($1, e.user_id) AS f WHERE e.queue_id = $1 AND e.status = 'waiting')
+	SELECT format('%s waiting, queue %s, next place %s, %s pages, %s otherwise', pg_temp.number(picture, 40, 8), pg_temp.number(picture, 16, 8) = $1,
+		pg_temp.number(picture, 32, 8) - (SELECT max(q.place) FROM ticket.queue_entry AS q WHERE q.queue_id = $1), pg_temp.number(picture, 12, 4),
+		(SELECT count(*) FROM place FULL JOIN e USING (place) WHERE place.position IS DISTINCT FROM e.position)) FROM p $$;
+
+SELECT is(pg_temp.pictured_as_told(:l), '6508 waiting, queue t, next place 1, 2 pages, 0 otherwise', 'a long line');
+SELECT count(ticket_leave(f.token)) AS n FROM queue_entry AS e, ticket_find(:l, e.user_id) AS f
+	WHERE e.queue_id = :l AND e.status = 'waiting' AND (e.place > 4500 OR e.place % 3 = 0) AND e.place % 500 <> 7 \gset
+SELECT is(pg_temp.pictured_as_told(:l), (SELECT count(*) FROM queue_entry WHERE queue_id = :l AND status = 'waiting') || ' waiting, queue t, next place 1, 2 pages, 0 otherwise',
+	'one with gaps');
+SELECT is(pg_temp.pictured_as_told(:e), '8 waiting, queue t, next place 1, 1 pages, 0 otherwise', 'a short one');
+SELECT is((SELECT encode(substring(line_picture(:q3) FOR 12), 'hex')), '544b4c5001003000' || '00000100', 'its head');
+SELECT is(pg_temp.number(line_picture(:rate), 40, 8), 2::bigint, 'who is active is not in it');
+SELECT queue_clear(:rate) AS n \gset
+SELECT is(pg_temp.number(line_picture(:rate), 12, 4) || ' ' || length(line_picture(:rate)), '0 48', 'nobody waits');
+SELECT ok(abs(pg_temp.number(line_picture(:rate), 24, 8) / 1e6 - extract(epoch FROM ticket.clock())) < 60, 'it tells when it was taken');
+BEGIN;
+SELECT count(*) AS n FROM ticket_enqueue_many(:rate, '{uncommitted}') \gset
+SELECT is(pg_temp.number(line_picture(:rate), 40, 8), 0::bigint, 'it has what is committed');
+ROLLBACK;
+
 -- ---------- bad input ----------
 
 SELECT pg_temp.refused(format('SELECT * FROM ticket.ticket_enqueue_many(%s, %s)', :e, argument), '22023', 'ticket_enqueue_many: ' || left(argument, 40))
 FROM unnest(ARRAY['NULL', $$'{new,NULL}'$$, $$'{new,""}'$$, $$'{{new},{other}}'$$, $$ARRAY['new', repeat('x', 256)]$$, $$'{new,withdrawn-1}'$$]) AS argument;
 SELECT pg_temp.refused(format($$SELECT * FROM ticket.ticket_enqueue_many(%s, '{new}')$$, argument), code, 'ticket_enqueue_many: ' || argument)
+FROM (VALUES ('NULL', '22023'), ('0', 'TK005'), ('-1', 'TK005'), ('4194303', 'TK005'), ('4294967297', 'TK005')) AS v (argument, code);
+SELECT pg_temp.refused(format('SELECT ticket.line_picture(%s)', argument), code, 'line_picture: ' || argument)
 FROM (VALUES ('NULL', '22023'), ('0', 'TK005'), ('-1', 'TK005'), ('4194303', 'TK005'), ('4294967297', 'TK005')) AS v (argument, code);
 SELECT pg_temp.refused(format('SELECT * FROM ticket.%s(%s)', function, argument), '22023', format('%s: %s', function, argument))
 FROM unnest('{ticket_positions,ticket_status_many,ticket_heard}'::text[]) AS function,
