@@ -328,7 +328,8 @@ insert_all(Batch *batch, int n)
 {
 	Datum waiting = CStringGetTextDatum("waiting");
 	Datum active = CStringGetTextDatum("active");
-	Datum *values = MemoryContextAllocHuge(CurrentMemoryContext, n * ENTRY_ROW_SIZE * sizeof(Datum));
+	Datum *values =
+		MemoryContextAllocHuge(CurrentMemoryContext, n * ENTRY_ROW_SIZE * sizeof(Datum));
 	bool *nulls = MemoryContextAllocHuge(CurrentMemoryContext, n * ENTRY_ROW_SIZE * sizeof(bool));
 	int k = 0;
 	bool done;

@@ -264,8 +264,8 @@ ticket_picture_position(const TicketPicture *picture, int64_t place)
 	position = page->before + page->part[within / 512] + 1;
 	for (uint32_t word = within / 512 * 8; word < within / 64; word++)
 		position += ticket_picture_count_bits(page->bits[word]);
-	return position + ticket_picture_count_bits(page->bits[within / 64] &
-												((UINT64_C(1) << within % 64) - 1));
+	return position +
+		   ticket_picture_count_bits(page->bits[within / 64] & ((UINT64_C(1) << within % 64) - 1));
 }
 
 /* Which queue and place the 16 bytes of a token are of; false: it is no token. */

@@ -57,7 +57,8 @@ write_some(Written *written)
 		PicturePage *page = &written->page[i];
 		int kind = random_bits() % 6;
 
-		page_no += i == 0 ? random_bits() % 3 : 1 + (random_bits() % 4 == 0 ? random_bits() % 1000000 : 0);
+		page_no +=
+			i == 0 ? random_bits() % 3 : 1 + (random_bits() % 4 == 0 ? random_bits() % 1000000 : 0);
 		page->page_no = page_no;
 		for (int word = 0; word < LINE_PAGE_WORDS; word++)
 		{
