@@ -158,9 +158,12 @@ refuse_blocked(Batch *batch)
 
 /* ---------- tickets that they have ---------- */
 
+/* User by user, so that its plan is that for one, whatever the table was when it was made. */
 static SavedPlan find_live_entries = {
-	"SELECT user_id, place, secret, status, expires_at FROM ticket.queue_entry"
-	" WHERE queue_id" EQ "$1 AND user_id" EQ "ANY ($2) AND ended_at IS NULL",
+	"SELECT e.user_id, e.place, e.secret, e.status, e.expires_at"
+	" FROM pg_catalog.unnest($2) AS u (user_id), LATERAL ("
+	"SELECT q.user_id, q.place, q.secret, q.status, q.expires_at FROM ticket.queue_entry AS q"
+	" WHERE q.queue_id" EQ "$1 AND q.user_id" EQ "u.user_id AND q.ended_at IS NULL OFFSET 0) AS e",
 	2,
 	{INT8OID, TEXTARRAYOID},
 };
