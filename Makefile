@@ -26,7 +26,7 @@
 
 PG_CONFIG ?= pg_config
 
-FORMATTED = $(wildcard src/*.[ch] test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
+FORMATTED = $(wildcard src/*.[ch] src/client/*.h test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
 
 tasks = demo check bench data format format-check check-builds check-pg17 check-fresh
 
@@ -75,7 +75,7 @@ else
 EXTENSION = ticket
 MODULE_big = ticket
 # What CREATE EXTENSION runs is joined from these, in this order
-SQL = start queue venue concert performance section past seat map number money payment cancel operator outbox history people list_buyer list_seller totals seller run resync stats verify grant
+SQL = start queue many venue concert performance section past seat map number money payment cancel operator outbox history people list_buyer list_seller totals seller run resync stats verify grant
 DATA_built = ticket--1.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
@@ -114,7 +114,7 @@ ticket--1.0.sql: $(SQL:%=schema/%.sql)
 	cat $^ >$@
 
 # Few and small files: a changed header rebuilds them all
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) Makefile
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/client/*.h) Makefile
 
 distclean: distclean-chroots
 .PHONY: distclean-chroots

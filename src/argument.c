@@ -77,32 +77,65 @@ claimed_user(void)
 	return call->isnull ? NULL : DatumGetTextPP(json);
 }
 
+/* Who the session must be for; NULL: anybody, as no claim is configured. */
+static text *
+required_user(void)
+{
+	text *claimed;
+
+	if (ticket_user_claim == NULL || *ticket_user_claim == '\0')
+		return NULL;
+	claimed = claimed_user();
+	if (claimed == NULL)
+		ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
+					 "The API layer must set the claim before it calls.",
+					 "the session has no claim \"%s\"", ticket_user_claim);
+	return claimed;
+}
+
+static void
+check_claim(const text *user, const text *claimed, const char *name)
+{
+	if (!text_same(user, claimed))
+		ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
+					 "Leave user_id NULL or pass the authenticated user.",
+					 "%s is not the authenticated user", name);
+}
+
 /* A user_id, 1 to 255 characters; the claim, where one is configured, wins. */
 text *
 arg_user(FunctionCallInfo fcinfo, int argno)
 {
 	text *user = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+	text *claimed = required_user();
 
-	if (ticket_user_claim != NULL && *ticket_user_claim != '\0')
+	if (claimed != NULL)
 	{
-		text *claimed = claimed_user();
-
-		if (claimed == NULL)
-			ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
-						 "The API layer must set the claim before it calls.",
-						 "the session has no claim \"%s\"", ticket_user_claim);
-		if (user != NULL &&
-			(VARSIZE_ANY_EXHDR(user) != VARSIZE_ANY_EXHDR(claimed) ||
-			 memcmp(VARDATA_ANY(user), VARDATA_ANY(claimed), VARSIZE_ANY_EXHDR(user)) != 0))
-			ticket_error(ERROR_IDENTITY_MISMATCH, NULL,
-						 "Leave user_id NULL or pass the authenticated user.",
-						 "user_id is not the authenticated user");
+		if (user != NULL)
+			check_claim(user, claimed, "user_id");
 		user = claimed;
 	}
 	if (user == NULL)
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "user_id must not be NULL");
 	check_length(user, "user_id");
 	return user;
+}
+
+static bool
+is_pseudonym(const text *user)
+{
+	Size length = strlen(PSEUDONYM_PREFIX);
+
+	return VARSIZE_ANY_EXHDR(user) >= length &&
+		   memcmp(VARDATA_ANY(user), PSEUDONYM_PREFIX, length) == 0;
+}
+
+pg_attribute_noreturn()
+static void
+refuse_pseudonym(const char *name)
+{
+	ticket_error(ERROR_BAD_ARGUMENT, "Such a name stands for a user who has withdrawn.", NULL,
+				 "%s must not begin with \"%s\"", name, PSEUDONYM_PREFIX);
 }
 
 /*
@@ -113,12 +146,9 @@ text *
 arg_participant(FunctionCallInfo fcinfo, int argno)
 {
 	text *user = arg_user(fcinfo, argno);
-	Size length = strlen(PSEUDONYM_PREFIX);
 
-	if (VARSIZE_ANY_EXHDR(user) >= length &&
-		memcmp(VARDATA_ANY(user), PSEUDONYM_PREFIX, length) == 0)
-		ticket_error(ERROR_BAD_ARGUMENT, "Such a name stands for a user who has withdrawn.", NULL,
-					 "user_id must not begin with \"%s\"", PSEUDONYM_PREFIX);
+	if (is_pseudonym(user))
+		refuse_pseudonym("user_id");
 	return user;
 }
 
@@ -272,6 +302,53 @@ arg_max_count(FunctionCallInfo fcinfo, int argno, int if_null)
 	return count;
 }
 
+/* An array of any number of elements, in one dimension or none. */
+ArrayType *
+arg_array(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
+{
+	ArrayType *array;
+
+	if (PG_ARGISNULL(argno))
+		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It has %d dimensions.", ARR_NDIM(array)), NULL,
+					 "%s must be a one-dimensional array", name);
+	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return array;
+}
+
+/*
+ * Users who begin something, as arg_participant() takes each.  An error names the
+ * first that is wrong.
+ */
+text **
+arg_participants(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	ArrayType *array = arg_array(fcinfo, argno, "user_ids", count);
+	text *claimed = required_user();
+	text **users;
+	Datum *elements;
+	bool *nulls;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, count);
+	users = palloc(Max(*count, 1) * sizeof(text *));
+	for (int i = 0; i < *count; i++)
+	{
+		if (nulls[i])
+			ticket_error(ERROR_BAD_ARGUMENT, psprintf("Element %d is.", i + 1), NULL,
+						 "user_ids must not contain NULL");
+		users[i] = DatumGetTextPP(elements[i]);
+		if (VARSIZE_ANY_EXHDR(users[i]) == 0 || VARSIZE_ANY_EXHDR(users[i]) > MAX_NAME_CHARS)
+			check_length(users[i], psprintf("user_ids[%d]", i + 1));
+		if (is_pseudonym(users[i]))
+			refuse_pseudonym(psprintf("user_ids[%d]", i + 1));
+		if (claimed != NULL)
+			check_claim(users[i], claimed, "an element of user_ids");
+	}
+	return users;
+}
+
 static int
 compare_int32(const void *a, const void *b)
 {
@@ -289,13 +366,7 @@ arg_seats(FunctionCallInfo fcinfo, int argno, int *count)
 	int32 *seats;
 	int n;
 
-	if (PG_ARGISNULL(argno))
-		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be NULL");
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	if (ARR_NDIM(array) > 1)
-		ticket_error(ERROR_BAD_ARGUMENT, psprintf("It has %d dimensions.", ARR_NDIM(array)), NULL,
-					 "seat_ids must be a one-dimensional array");
-	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	array = arg_array(fcinfo, argno, "seat_ids", &n);
 	if (n == 0)
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "seat_ids must not be empty");
 	if (n > MAX_SEATS)

@@ -8,6 +8,7 @@
 #include "access/xlog.h"
 #include "answer.h"
 #include "catalog/pg_type.h"
+#include "entry.h"
 #include "load.h"
 #include "metrics.h"
 #include "miscadmin.h"
@@ -22,8 +23,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
-/* poll_after of those who do not wait, and of all who ask a standby. */
-#define POLL_REST_US (30 * USECS_PER_SEC)
 /* No estimate beyond this is told. */
 #define MAX_WAIT_US (366.0 * USECS_PER_DAY)
 /* Who polls as told is heard this often before idle_ttl is over. */
@@ -33,19 +32,6 @@ PG_FUNCTION_INFO_V1(ticket_enqueue);
 PG_FUNCTION_INFO_V1(ticket_status);
 PG_FUNCTION_INFO_V1(ticket_find);
 PG_FUNCTION_INFO_V1(ticket_leave);
-
-/* What a fan is told, filled in while the queue lock is held. */
-typedef struct TicketView
-{
-	Token token;
-	const char *status;
-	bool live;
-	int64 position;
-	int64 wait_us; /* -1: not known */
-	int64 poll_us;
-	TimestampTz expires_at; /* 0: none */
-	bool ended_active; /* the one before was active */
-} TicketView;
 
 static AnswerType ticket_answer = {
 	6,
@@ -58,12 +44,11 @@ static AnswerType ticket_answer = {
 	"ticket_state",
 };
 
-static Datum
-ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
+/* The columns of ticket_state. */
+void
+ticket_view_columns(const TicketView *view, Datum *values, bool *nulls)
 {
-	Datum values[6];
-	bool nulls[6] = {false};
-
+	nulls[0] = nulls[1] = false;
 	values[0] = UUIDPGetDatum(token_encode(&view->token));
 	values[1] = CStringGetTextDatum(view->status);
 	nulls[2] = nulls[4] = !view->live;
@@ -77,6 +62,15 @@ ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
 		values[4] = IntervalPGetDatum(us_interval(view->poll_us));
 	if (!nulls[5])
 		values[5] = TimestampTzGetDatum(view->expires_at);
+}
+
+static Datum
+ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
+{
+	Datum values[6];
+	bool nulls[6];
+
+	ticket_view_columns(view, values, nulls);
 	return answer_return(fcinfo, &ticket_answer, values, nulls);
 }
 
@@ -115,19 +109,27 @@ poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
 	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
 }
 
-/* With the queue lock held. */
-static void
-view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
+/* What follows from the position.  With the queue lock held. */
+void
+view_position(TicketView *view, const Queue *queue, int64 position, TimestampTz now)
 {
 	view->status = "waiting";
 	view->live = true;
-	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
-					 pending_shift(queue, view->token.place);
+	view->position = position;
 	view->wait_us = estimated_wait(queue, view->position, now);
 	view->poll_us = poll_after(queue, view->position, view->wait_us, now);
 }
 
-static void
+/* With the queue lock held. */
+void
+view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
+{
+	int64 rank = line_rank(queue_line(queue), memory_pool(), view->token.place);
+
+	view_position(view, queue, rank + pending_shift(queue, view->token.place), now);
+}
+
+void
 view_active(TicketView *view, TimestampTz expires_at, TimestampTz now)
 {
 	view->expires_at = expires_at;
@@ -208,7 +210,7 @@ end_row(const Token *token, const char *status, TimestampTz now, bool if_waiting
 	return result;
 }
 
-static bool
+bool
 end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting)
 {
 	int ended = end_row(token, status, now, if_waiting);
@@ -226,9 +228,9 @@ end_ticket(const Token *token, const char *status, TimestampTz now, bool if_wait
 	return true;
 }
 
-pg_attribute_noreturn()
-static void
-no_such_queue(int64 queue_id)
+/* TK005 unless the table has the queue. */
+void
+queue_row_check(int64 queue_id)
 {
 	Datum args[1] = {Int64GetDatum(queue_id)};
 	OwnerContext owner;
@@ -236,6 +238,13 @@ no_such_queue(int64 queue_id)
 	owner_begin(&owner);
 	if (plan_read_latest(&queue_exists, args, NULL) == 0)
 		queue_not_found(queue_id);
+	owner_end(&owner);
+}
+
+void
+no_such_queue(int64 queue_id)
+{
+	queue_row_check(queue_id);
 	ticket_error(ERROR_QUEUE_FULL, memory_queues_detail(),
 				 "Raise ticket.max_queues and restart the server.",
 				 "queue %lld has no shared memory", (long long) queue_id);
@@ -307,7 +316,7 @@ refuse_entry(Entrance entrance, int64 queue_id, const MemoryFull *full)
  * False when the user has a live ticket.  He is looked for before the row is
  * written if he has probably been here lately.
  */
-static bool
+bool
 insert_ticket(const TicketView *view, text *user, TimestampTz now)
 {
 	bool known = memory_has_entered(view->token.queue_id, user);
@@ -335,7 +344,7 @@ insert_ticket(const TicketView *view, text *user, TimestampTz now)
 }
 
 /* The user's live ticket of the queue, if any, as the table has it. */
-static bool
+bool
 find_ticket(TicketView *view, text *user, bool *active)
 {
 	Datum args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
@@ -391,7 +400,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 }
 
 /* Whether one who waits goes to the end of the line by entering again. */
-static bool
+bool
 rejoins_at_back(int64 queue_id)
 {
 	Queue *queue = queue_acquire(queue_id, LW_SHARED);

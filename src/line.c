@@ -980,3 +980,26 @@ line_next(const Line *line, const LinePool *pool, LineState state, int64_t after
 	line_walk_begin(&walk, line, pool, state, after);
 	return line_walk_next(&walk);
 }
+
+/* How many pages hold somebody. */
+uint32_t
+line_pages(const Line *line)
+{
+	return line->n_entries;
+}
+
+/*
+ * Copies who waits in one of them: its number (places from page_no << LINE_PAGE_BITS
+ * on) and LINE_PAGE_WORDS words of a bit each place.  Returns how many wait.
+ */
+uint32_t
+line_page_waiting(const Line *line, const LinePool *pool, uint32_t at, uint32_t *page_no,
+				  uint64_t *waiting)
+{
+	const LineEntry *entry = &line_entries(line)[at];
+
+	assert(at < line->n_entries);
+	*page_no = entry->page_no;
+	memcpy(waiting, pool->pages[entry->page].waiting, LINE_PAGE_WORDS * sizeof(uint64_t));
+	return line_counts(line)[at];
+}

@@ -24,6 +24,10 @@
 #define POOL_LOCK 1
 #define FIRST_QUEUE_LOCK 2
 
+/* How long one who asks for many lets others go first, at most. */
+#define GIVE_WAY_NAPS 20
+#define GIVE_WAY_NAP_US 10
+
 typedef struct Memory
 {
 	int max_queues;
@@ -46,6 +50,7 @@ static char *lines = NULL;
 static LinePool *pool = NULL;
 static HTAB *queue_hash = NULL;
 static LWLockPadded *locks = NULL;
+static pg_atomic_uint32 *wanted = NULL; /* by slot: how many wait to change the queue */
 
 /* ---------- start ---------- */
 
@@ -83,6 +88,7 @@ memory_size(void)
 
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Database))));
 	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(Queue))));
+	size = add_size(size, MAXALIGN(mul_size(ticket_max_queues, sizeof(pg_atomic_uint32))));
 	size = add_size(size, mul_size(ticket_max_queues, line_stride()));
 	return add_size(size, line_pool_size(page_count()));
 }
@@ -113,6 +119,8 @@ memory_startup(void *piece, bool found, LWLockPadded *piece_locks)
 	at += MAXALIGN(ticket_max_queues * sizeof(Database));
 	queues = (Queue *) at;
 	at += MAXALIGN(ticket_max_queues * sizeof(Queue));
+	wanted = (pg_atomic_uint32 *) at;
+	at += MAXALIGN(ticket_max_queues * sizeof(pg_atomic_uint32));
 	lines = at;
 	at += ticket_max_queues * line_stride();
 	pool = (LinePool *) at;
@@ -130,6 +138,8 @@ memory_startup(void *piece, bool found, LWLockPadded *piece_locks)
 		pg_atomic_init_u64(&memory->places, 0);
 		memset(databases, 0, ticket_max_queues * sizeof(Database));
 		memset(queues, 0, ticket_max_queues * sizeof(Queue));
+		for (int i = 0; i < ticket_max_queues; i++)
+			pg_atomic_init_u32(&wanted[i], 0);
 		line_pool_init(pool, page_count());
 	}
 }
@@ -155,6 +165,20 @@ static LWLock *
 slot_lock(int slot)
 {
 	return &locks[FIRST_QUEUE_LOCK + slot].lock;
+}
+
+/* Who has to wait in order to change a queue is counted: see queue_is_wanted(). */
+static void
+lock_slot(int slot, LWLockMode mode)
+{
+	if (mode == LW_SHARED)
+		LWLockAcquire(slot_lock(slot), LW_SHARED);
+	else if (!LWLockConditionalAcquire(slot_lock(slot), mode))
+	{
+		pg_atomic_fetch_add_u32(&wanted[slot], 1);
+		LWLockAcquire(slot_lock(slot), mode);
+		pg_atomic_fetch_sub_u32(&wanted[slot], 1);
+	}
 }
 
 LinePool *
@@ -218,7 +242,7 @@ queue_acquire(int64 queue_id, LWLockMode mode)
 	{
 		Queue *queue = &queues[slot];
 
-		LWLockAcquire(slot_lock(slot), mode);
+		lock_slot(slot, mode);
 		if (queue->key.database == key.database && queue->key.queue_id == key.queue_id &&
 			(queue->creator == 0 || queue->creator == MyProcPid))
 			return queue;
@@ -239,7 +263,7 @@ queue_acquire(int64 queue_id, LWLockMode mode)
 Queue *
 queue_acquire_slot(int slot, uint32 generation, LWLockMode mode)
 {
-	LWLockAcquire(slot_lock(slot), mode);
+	lock_slot(slot, mode);
 	if (queues[slot].generation == generation && OidIsValid(queues[slot].key.database))
 		return &queues[slot];
 	LWLockRelease(slot_lock(slot));
@@ -250,6 +274,28 @@ void
 queue_release(Queue *queue)
 {
 	LWLockRelease(slot_lock(queue_slot(queue)));
+}
+
+/*
+ * Whether somebody waits to change the queue.  Who asks for many tickets holds
+ * its lock again and again, shared, and would hardly leave a gap for him: a lock
+ * that is free is taken by who is there, not by who is being woken.
+ */
+bool
+queue_is_wanted(const Queue *queue)
+{
+	return pg_atomic_read_u32(&wanted[queue_slot(queue)]) > 0;
+}
+
+/* Releases the queue and lets whoever waits to change it do so, for a millisecond or so. */
+void
+queue_give_way(Queue *queue)
+{
+	int slot = queue_slot(queue);
+
+	LWLockRelease(slot_lock(slot));
+	for (int i = 0; i < GIVE_WAY_NAPS && pg_atomic_read_u32(&wanted[slot]) > 0; i++)
+		pg_usleep(GIVE_WAY_NAP_US);
 }
 
 /* A slot for a queue, or the one it has, locked exclusively; NULL when none is left. */

@@ -142,6 +142,8 @@ extern void memory_note_entry(int64 queue_id, const text *user);
 extern Queue *queue_acquire(int64 queue_id, LWLockMode mode);
 extern Queue *queue_acquire_slot(int slot, uint32 generation, LWLockMode mode);
 extern void queue_release(Queue *queue);
+extern bool queue_is_wanted(const Queue *queue);
+extern void queue_give_way(Queue *queue);
 extern int queue_slot(const Queue *queue);
 extern Line *queue_line(const Queue *queue);
 extern LinePool *memory_pool(void);

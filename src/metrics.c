@@ -222,8 +222,9 @@ name_slot(NameKind kind, const char *full_name)
 
 /* ---------- counting ---------- */
 
-bool
-metrics_call(int *slot, FunctionCallInfo fcinfo)
+/* The number of the function, found once in a session, is kept in `slot`. */
+static bool
+count_function(int *slot, NameKind kind, FunctionCallInfo fcinfo, uint64 n)
 {
 	Counters *c = counters_get();
 
@@ -233,12 +234,24 @@ metrics_call(int *slot, FunctionCallInfo fcinfo)
 	{
 		char *name = get_func_name(fcinfo->flinfo->fn_oid);
 
-		if (name == NULL || (*slot = name_slot(NAME_FUNCTION, name)) < 0)
+		if (name == NULL || (*slot = name_slot(kind, name)) < 0)
 			return false;
 		pfree(name);
 	}
-	pg_atomic_fetch_add_u64(&c->named[*slot], 1);
+	pg_atomic_fetch_add_u64(&c->named[*slot], n);
 	return true;
+}
+
+bool
+metrics_call(int *slot, FunctionCallInfo fcinfo)
+{
+	return count_function(slot, NAME_FUNCTION, fcinfo, 1);
+}
+
+void
+metrics_fans(int *slot, FunctionCallInfo fcinfo, uint64 n)
+{
+	(void) count_function(slot, NAME_BATCH, fcinfo, n);
 }
 
 void
@@ -524,6 +537,8 @@ print_counters(StringInfo out)
 
 	metrics_family(out, "calls", "counter", "Calls of functions, whatever came of them.");
 	print_names(out, NAME_FUNCTION, "calls", "function");
+	metrics_family(out, "fans", "counter", "Whom the calls for many at once were about.");
+	print_names(out, NAME_BATCH, "fans", "function");
 	metrics_family(out, "refusals", "counter", "Calls that ended with an error of ours.");
 	for (int i = 0; i < NUM_TICKET_ERRORS; i++)
 	{

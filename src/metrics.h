@@ -32,7 +32,8 @@ typedef enum MetricCounter
 typedef enum NameKind
 {
 	NAME_FUNCTION,
-	NAME_EVENT
+	NAME_EVENT,
+	NAME_BATCH /* a function, by those whom its calls were about */
 } NameKind;
 
 extern void metrics_init(void);
@@ -45,6 +46,15 @@ extern void metrics_init(void);
 	static int metrics_slot = -1; \
 	bool metrics_counted pg_attribute_unused() = metrics_call(&metrics_slot, fcinfo)
 extern bool metrics_call(int *slot, FunctionCallInfo fcinfo);
+
+/* Counts whom a call for many is about. */
+#define COUNT_FANS(n) \
+	do \
+	{ \
+		static int metrics_fans_slot = -1; \
+		metrics_fans(&metrics_fans_slot, fcinfo, (n)); \
+	} while (0)
+extern void metrics_fans(int *slot, FunctionCallInfo fcinfo, uint64 n);
 
 /* At once. */
 extern void metrics_refusal(int error);

@@ -225,6 +225,56 @@ pending_shift(const Queue *queue, int64 place)
 	return shift;
 }
 
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* How far one change of a transaction moves the places behind it. */
+typedef struct Shift
+{
+	int64 place;
+	int by;
+} Shift;
+
+/*
+ * pending_shift() for each of many places of a queue, which are sorted, without
+ * a limit.  It allocates: not to be called with a lock held.
+ */
+void
+pending_shifts(int slot, const int64 *places, int n, int64 *shifts)
+{
+	Shift *shift = MemoryContextAllocHuge(CurrentMemoryContext, (n_changes + 1) * sizeof(Shift));
+	int n_shifts = 0;
+	int64 sum = 0;
+	int next = 0;
+
+	for (int i = 0; i < n_changes; i++)
+	{
+		const Change *change = &changes[i];
+
+		if (change->slot != slot)
+			continue;
+		if (change->kind == CHANGE_JOIN)
+			shift[n_shifts++] = (Shift){change->place, 1};
+		else if (change->kind == CHANGE_PROMOTE || (change->kind == CHANGE_END && !change->counted))
+			shift[n_shifts++] = (Shift){change->place, -1};
+	}
+	/* The place comes first in it. */
+	qsort(shift, n_shifts, sizeof(Shift), compare_int64);
+	for (int i = 0; i < n; i++)
+	{
+		while (next < n_shifts && shift[next].place < places[i])
+			sum += shift[next++].by;
+		shifts[i] = sum;
+	}
+	pfree(shift);
+}
+
 void
 pending_new_queue(int64 queue_id, const QueueConfig *config)
 {
@@ -514,6 +564,36 @@ pending_retract(int n_last, const int64 *keep, int n_keep)
 		while (k < n_keep && keep[k] < change->place)
 			k++;
 		if (k < n_keep && keep[k] == change->place)
+		{
+			changes[to++] = *change;
+			continue;
+		}
+		queue = queue_acquire_slot(change->slot, change->generation, LW_EXCLUSIVE);
+		if (queue)
+		{
+			undo_queue_change(queue, change);
+			queue_release(queue);
+		}
+	}
+	n_changes = to;
+}
+
+/*
+ * Takes back that these places of a queue, which are sorted, were taken; their
+ * rows have not been written.
+ */
+void
+pending_take_back(int slot, const int64 *places, int n)
+{
+	int to = 0;
+
+	for (int i = 0; i < n_changes; i++)
+	{
+		const Change *change = &changes[i];
+		Queue *queue;
+
+		if (change->slot != slot || (change->kind != CHANGE_JOIN && change->kind != CHANGE_ADMIT) ||
+			bsearch(&change->place, places, n, sizeof(int64), compare_int64) == NULL)
 		{
 			changes[to++] = *change;
 			continue;

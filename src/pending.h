@@ -25,7 +25,9 @@ extern void pending_promote(Queue *queue, int64 place, TimestampTz expires_at, b
 extern void pending_end(Queue *queue, int64 place, bool was_active);
 extern int64 pending_credit(const Queue *queue);
 extern int64 pending_shift(const Queue *queue, int64 place);
+extern void pending_shifts(int slot, const int64 *places, int n, int64 *shifts);
 extern void pending_undo_last(void);
+extern void pending_take_back(int slot, const int64 *places, int n);
 extern void pending_retract(int n_last, const int64 *keep, int n_keep);
 
 extern void pending_new_queue(int64 queue_id, const QueueConfig *config);

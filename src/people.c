@@ -164,20 +164,36 @@ block_find(text *user)
 }
 
 /*
- * Refuses a user who is blocked now: TK018.  Costs nothing that shows while
- * the list is short: no table is touched until somebody changes it.
+ * Whether the user is blocked now; `until` is when that ends, DT_NOEND: never.
+ * Costs nothing that shows while the list is short: no table is touched until
+ * somebody changes it.
  */
+static bool
+is_blocked(text *user, TimestampTz *until)
+{
+	/* What has been committed by now counts, in the middle of a transaction too. */
+	AcceptInvalidationMessages();
+	if (changes_read != changes)
+		blocks_read();
+	*until = block_find(user);
+	return *until != DT_NOBEGIN && *until > clock_now();
+}
+
+bool
+people_blocked(text *user)
+{
+	TimestampTz until;
+
+	return is_blocked(user, &until);
+}
+
+/* Refuses a user who is blocked now: TK018. */
 void
 people_check(text *user)
 {
 	TimestampTz until;
 
-	/* What has been committed by now counts, in the middle of a transaction too. */
-	AcceptInvalidationMessages();
-	if (changes_read != changes)
-		blocks_read();
-	until = block_find(user);
-	if (until == DT_NOBEGIN || until <= clock_now())
+	if (!is_blocked(user, &until))
 		return;
 	ticket_error(ERROR_USER_BLOCKED,
 				 until == DT_NOEND ? "The block has no end."

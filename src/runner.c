@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "answer.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "history.h"
 #include "load.h"
 #include "memory.h"
@@ -68,6 +69,18 @@ typedef struct Round
 	TimestampTz timers_from; /* for this round; when it is over, for the next */
 } Round;
 
+/*
+ * Tells whoever listens, when the round commits, that a queue has moved and so
+ * many were let in.  Only rounds do: NOTIFY holds a lock of the whole server from
+ * there to the end of the commit, which no buyer is to wait for.
+ */
+static void
+notify_move(int64 queue_id, int promoted)
+{
+	Async_Notify("ticket_queue", psprintf("{\"queue_id\": %lld, \"promoted\": %d}",
+										  (long long) queue_id, promoted));
+}
+
 static void
 sale_round(Round *round)
 {
@@ -87,7 +100,13 @@ sale_round(Round *round)
 	round->timers_from = sweep.next;
 	ids = queue_ids(&n_queues);
 	for (int i = 0; i < n_queues; i++)
+	{
+		int before = round->promoted;
+
 		queue_round(ids[i], &round->promoted, &round->expired_tickets, &round->more);
+		if (ticket_notify_moves && round->promoted > before)
+			notify_move(ids[i], round->promoted - before);
+	}
 	owner_end(&owner);
 }
 
@@ -277,12 +296,12 @@ run_rounds(TimestampTz end)
 	} while (clock_now() < end && !RecoveryInProgress());
 }
 
-/* Whether the caller's transaction must stay one. */
+/* Whether it was called such that it may end transactions. */
 static bool
-is_atomic(FunctionCallInfo fcinfo)
+may_commit(FunctionCallInfo fcinfo)
 {
-	return !(fcinfo->context && IsA(fcinfo->context, CallContext) &&
-			 !castNode(CallContext, fcinfo->context)->atomic);
+	return fcinfo->context && IsA(fcinfo->context, CallContext) &&
+		   !castNode(CallContext, fcinfo->context)->atomic;
 }
 
 /*
@@ -303,7 +322,7 @@ ticket_run(PG_FUNCTION_ARGS)
 
 	end = clock_now() + interval_us(arg_interval(fcinfo, 0, "duration"));
 	refuse_standby();
-	if (is_atomic(fcinfo))
+	if (!may_commit(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("ticket.run cannot be called inside a transaction"),

@@ -35,6 +35,7 @@ bool ticket_http_errors = false;
 double ticket_max_charge = 1e15;
 double ticket_max_balance = 1e15;
 int ticket_withdraw_points = WITHDRAW_PAYOUT;
+bool ticket_notify_moves = false;
 
 static const struct config_enum_entry withdraw_points[] = {{"payout", WITHDRAW_PAYOUT, false},
 														   {"forfeit", WITHDRAW_FORFEIT, false},
@@ -101,6 +102,10 @@ define_settings(void)
 		"ticket.withdraw_points", "What becomes of the points of a user who withdraws.",
 		"payout: they are taken out and the event user.withdrawn says how many; forfeit: they lapse.",
 		&ticket_withdraw_points, WITHDRAW_PAYOUT, withdraw_points, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"ticket.notify_moves", "Rounds of run() and tick() tell that they have let somebody in.",
+		"NOTIFY ticket_queue, with the queue and how many, at most once a round and queue.",
+		&ticket_notify_moves, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	outbox_init();
 	drop_guard_init();
 	MarkGUCPrefixReserved("ticket");

@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "utils/array.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -29,6 +30,7 @@ extern bool ticket_http_errors;
 extern double ticket_max_charge; /* whole numbers below 2^53 */
 extern double ticket_max_balance;
 extern int ticket_withdraw_points;
+extern bool ticket_notify_moves;
 
 /* ---------- errors (error.c) ---------- */
 
@@ -84,6 +86,7 @@ extern const char *ticket_error_sqlstate(TicketError code, const char **name);
 
 extern text *arg_user(FunctionCallInfo fcinfo, int argno);
 extern text *arg_participant(FunctionCallInfo fcinfo, int argno);
+extern text **arg_participants(FunctionCallInfo fcinfo, int argno, int *count);
 extern text *arg_actor(FunctionCallInfo fcinfo, int argno);
 extern text *arg_key(FunctionCallInfo fcinfo, int argno);
 extern int64 arg_id(FunctionCallInfo fcinfo, int argno, const char *name);
@@ -93,6 +96,7 @@ extern text *arg_name(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int32 arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32 max);
 extern Interval *arg_interval(FunctionCallInfo fcinfo, int argno, const char *name);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int argno, const char *name);
+extern ArrayType *arg_array(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
 extern int32 *arg_seats(FunctionCallInfo fcinfo, int argno, int *count);
 extern const char *text_show(const text *t);
 extern bool text_same(const text *a, const text *b);
@@ -108,6 +112,7 @@ typedef enum WithdrawPoints
 
 extern void people_init(void);
 extern void people_check(text *user);
+extern bool people_blocked(text *user);
 
 /* ---------- the clock (clock.c) ---------- */
 

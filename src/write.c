@@ -27,6 +27,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "write_statement.h"
 #include "write_table.h"
@@ -382,11 +383,11 @@ row_insert_new(RowTarget *target, Datum *values, bool *nulls)
 }
 
 /*
- * Inserts n rows, given one behind the other.  Where they can't go directly,
- * one by one.
+ * Inserts rows, given one behind the other, as long as they can go directly.
+ * Returns how many have.
  */
-void
-rows_insert(RowTarget *target, int n, Datum *values, bool *nulls)
+static int
+insert_directly(RowTarget *target, int n, Datum *values, bool *nulls)
 {
 	Relation relation = table_open(relation_oid(target->table), RowExclusiveLock);
 	int done = 0;
@@ -411,8 +412,60 @@ rows_insert(RowTarget *target, int n, Datum *values, bool *nulls)
 	SetUserIdAndSecContext(user, sec_context);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
-	for (; done < n; done++)
+	return done;
+}
+
+/* Inserts n rows.  Where they can't go directly, one by one. */
+void
+rows_insert(RowTarget *target, int n, Datum *values, bool *nulls)
+{
+	for (int done = insert_directly(target, n, values, nulls); done < n; done++)
 		row_insert(target, values + done * target->row_size, nulls + done * target->row_size);
+}
+
+/*
+ * Inserts n rows whose keys are most likely not there, sorted by the unique index
+ * `unless`.  False, and nothing done, when it has one of the keys, or when they
+ * can't all go directly.
+ *
+ * The rows go in as those of an ordinary INSERT, in a savepoint: whoever has a
+ * key in hand is waited for before it is entered.  So two who insert the same
+ * keys don't wait for each other: who waits for a key has entered lower ones
+ * alone, and who has it is past it.
+ */
+bool
+rows_insert_new(RowTarget *target, int n, Datum *values, bool *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = insert_directly(target, n, values, nulls) == n;
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+	return done;
 }
 
 /* Of these columns one is in the index, or in its predicate. */

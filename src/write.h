@@ -11,8 +11,8 @@
  * refused, the same row goes through an SQL statement instead, which does all
  * of that and words the errors.
  *
- * Many rows of one table are written with a RowWriter, or with rows_insert(),
- * which puts them in together.
+ * Many rows of one table are written with a RowWriter, or with rows_insert() and
+ * rows_insert_new(), which put them in together.
  *
  * As SQL statements do, each of these runs as the owner, is refused in a READ
  * ONLY transaction (25006) and lets what follows see what it wrote.  Values,
@@ -48,6 +48,7 @@ extern bool writer_update(RowWriter *writer, HeapTuple old, Datum *values, bool 
 extern bool writer_delete(RowWriter *writer, ItemPointer old);
 extern void writer_end(RowWriter *writer);
 extern void rows_insert(RowTarget *target, int n, Datum *values, bool *nulls);
+extern bool rows_insert_new(RowTarget *target, int n, Datum *values, bool *nulls);
 
 extern int64 row_number(TicketRelation sequence);
 

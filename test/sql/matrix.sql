@@ -72,6 +72,11 @@ INSERT INTO matrix (call, sam, sue, ann, ben, olga, aude, otto) VALUES
 	-- the waiting room: a token is good for whoever has it
 	('ticket_enqueue({queue}, {me})',                   '-',     '-',     '1',     '1',     '1',     '-',     '-'),
 	('ticket_status({token})',                          '-',     '-',     '1',     '1',     '1',     '-',     '-'),
+	('ticket_positions(ARRAY[{token}]::uuid[])',         '-',     '-',     '1',     '1',     '1',     '-',     '-'),
+	('ticket_status_many(ARRAY[{token}]::uuid[])',       '-',     '-',     '1',     '1',     '1',     '-',     '-'),
+	('ticket_heard(ARRAY[{token}]::uuid[])',             '-',     '-',     '1',     '1',     '1',     '-',     '-'),
+	('ticket_enqueue_many({queue}, ARRAY[{me}])',        '-',     '-',     '1',     '1',     '1',     '-',     '-'),
+	('line_picture({queue})',                            '-',     '-',     '1',     '1',     '1',     '-',     '-'),
 	('ticket_leave({token})',                           '-',     '-',     '1',     '1',     '1',     '-',     '-'),
 	('queue_create($$matrix$$)',                        '-',     '-',     '-',     '-',     '1',     '-',     '-'),
 	('ticket_promote({queue})',                         '-',     '-',     '-',     '-',     '1',     '-',     '-'),

@@ -29,7 +29,7 @@ SELECT is((SELECT string_agg(part, ' ' ORDER BY n) FROM part WHERE has_schema_pr
 CREATE TEMP TABLE may_execute (function text, parts text);
 INSERT INTO may_execute VALUES
 	('clock', 'buyer seller operator auditor monitor'), ('ticket_enqueue', 'buyer operator'), ('ticket_status', 'buyer operator'),
-	('ticket_leave', 'buyer operator'), ('concerts', 'buyer seller operator auditor'), ('performances', 'buyer seller operator auditor'),
+	('ticket_leave', 'buyer operator'), ('ticket_positions', 'buyer operator'), ('ticket_status_many', 'buyer operator'), ('ticket_heard', 'buyer operator'), ('ticket_enqueue_many', 'buyer operator'), ('line_picture', 'buyer operator'), ('concerts', 'buyer seller operator auditor'), ('performances', 'buyer seller operator auditor'),
 	('sections', 'buyer seller operator auditor'), ('seats', 'buyer seller operator auditor'), ('seat_map', 'buyer seller operator auditor'), ('seat_hold', 'buyer operator'),
 	('hold_extend', 'buyer operator'), ('seat_hold_best', 'buyer operator'),
 	('seat_release', 'buyer operator'), ('point_balance', 'buyer operator auditor'), ('pay_reservation', 'buyer operator'),
@@ -112,6 +112,9 @@ CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, call text, parts tex
 INSERT INTO call (call, parts) VALUES
 	('SELECT ticket.ticket_enqueue(%1$s, $$permission-%3$s$$)', 'buyer operator'),
 	('SELECT ticket.ticket_status(%4$L)', 'buyer operator'),
+	('SELECT ticket.ticket_positions(ARRAY[%4$L]::uuid[])', 'buyer operator'), ('SELECT * FROM ticket.ticket_status_many(ARRAY[%4$L]::uuid[])', 'buyer operator'),
+	('SELECT ticket.ticket_heard(ARRAY[%4$L]::uuid[])', 'buyer operator'), ('SELECT * FROM ticket.ticket_enqueue_many(%1$s, $${permission-%3$s-many}$$)', 'buyer operator'),
+	('SELECT ticket.line_picture(%1$s)', 'buyer operator'),
 	('SELECT * FROM ticket.concerts()', 'buyer seller operator auditor'),
 	('SELECT * FROM ticket.performances(1)', 'buyer seller operator auditor'),
 	('SELECT * FROM ticket.sections(%2$s)', 'buyer seller operator auditor'),
@@ -202,7 +205,7 @@ SELECT is((SELECT string_agg(format('%s: %s, not %s', c.call, a.ended, c.parts),
 		FROM part p, LATERAL pg_temp.called_by(p.role, format(c.call, :q, :p, p.part, :'t', p.n, :pending, :refund)) AS ended WHERE ended <> '42501') a
 	WHERE a.ended <> c.parts), NULL, 'each call as each');
 SELECT is((SELECT array_agg(DISTINCT t.user_id) FROM ticket.queue_entry t WHERE t.queue_id = :q),
-	'{permission-buyer,permission-operator,permission-t}', 'what they did has been done');
+	'{permission-buyer,permission-buyer-many,permission-operator,permission-operator-many,permission-t}', 'what they did has been done');
 
 -- ---------- a trap ----------
 
@@ -296,6 +299,10 @@ FROM (VALUES
 	('SELECT ticket.ticket_enqueue(%1$s, $$evil-2$$)'),
 	('SELECT ticket.ticket_enqueue(%1$s, $$evil-3$$)'),
 	('SELECT ticket.ticket_status(%4$L)'),
+	('SELECT ticket.ticket_positions(ARRAY[%4$L, %5$L]::pg_catalog.uuid[])'),
+	('SELECT * FROM ticket.ticket_status_many(ARRAY[%4$L, %5$L]::pg_catalog.uuid[])'),
+	('SELECT * FROM ticket.ticket_enqueue_many(%1$s, $${evil-2,evil-4,evil-5}$$)'),
+	('SELECT ticket.line_picture(%1$s)'),
 	('SELECT ticket.ticket_leave(%5$L)'),
 	('SELECT ticket.ticket_status(%5$L)'),
 	('SELECT * FROM ticket.concerts()'),

@@ -92,6 +92,7 @@ SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'
 	('ticket.max_charge', 'superuser'),
 	('ticket.max_map_seats', 'postmaster'), ('ticket.max_queues', 'postmaster'),
 	('ticket.max_waiting', 'postmaster'),
+	('ticket.notify_moves', 'superuser'),
 	('ticket.outbox_retention', 'superuser'),
 	('ticket.trace_id', 'user'),
 	('ticket.user_claim', 'superuser'),

@@ -105,7 +105,7 @@ SELECT token AS t1 FROM ticket_enqueue(:q, 'plan-u') \gset
 SELECT token AS t2 FROM ticket_enqueue(:q, 'plan-b') \gset
 SELECT token AS t3 FROM ticket_enqueue(:q, 'plan-c') \gset
 SELECT token AS t4 FROM ticket_enqueue(:q, 'plan-d') \gset
-SELECT ticket_enqueue(:q, 'plan-d'), ticket_status(:'t3'), ticket_leave(:'t4'), ticket_leave(:'t2'), ticket_promote(:q), ticket_expire(:q), ticket_expire(), ticket_find(:q, 'plan-d'), queue_clear(:q, true, 0);
+SELECT ticket_enqueue(:q, 'plan-d'), (SELECT count(*) FROM ticket_enqueue_many(:q, '{plan-d,plan-m}')), (SELECT count(*) FROM ticket_status_many(ARRAY[:'t4', :'t3']::uuid[])), ticket_positions(ARRAY[:'t4', :'t3']::uuid[]), ticket_heard(ARRAY[:'t3']::uuid[]), length(line_picture(:q)), ticket_status(:'t3'), ticket_leave(:'t4'), ticket_leave(:'t2'), ticket_promote(:q), ticket_expire(:q), ticket_expire(), ticket_find(:q, 'plan-d'), queue_clear(:q, true, 0);
 SELECT reservation_id AS r1 FROM seat_hold(:p, '{1,2}', 'plan-u', :'t1', 'keyROUND') \gset
 SELECT reservation_id AS r1 FROM seat_hold(:p, '{1,2}', 'plan-u', :'t1', 'keyROUND') \gset
 SELECT reservation_id AS r2 FROM seat_hold_best(:p, 3, 'plan-u', NULL, :'t1') \gset
