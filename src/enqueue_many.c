@@ -253,8 +253,9 @@ static bool
 take_one(Entrant *entrant, Queue *queue, TimestampTz now, bool behind)
 {
 	TicketView *view = &entrant->view;
+	MemoryFull full; /* of what: all of it is TK004 */
 
-	entrant->taken = queue_take_place(queue, 0, view->token.secret);
+	entrant->taken = queue_take_place(queue, 0, view->token.secret, &full);
 	if (entrant->taken == 0)
 	{
 		refuse(entrant, ERROR_QUEUE_FULL);

@@ -981,25 +981,42 @@ line_next(const Line *line, const LinePool *pool, LineState state, int64_t after
 	return line_walk_next(&walk);
 }
 
-/* How many pages hold somebody. */
-uint32_t
-line_pages(const Line *line)
-{
-	return line->n_entries;
-}
-
 /*
- * Copies who waits in one of them: its number (places from page_no << LINE_PAGE_BITS
- * on) and LINE_PAGE_WORDS words of a bit each place.  Returns how many wait.
+ * Hands out who waits, in order, as words of a bit for each of 64 places that
+ * begin at a multiple of 64; a word may come in several parts, one after another.
  */
-uint32_t
-line_page_waiting(const Line *line, const LinePool *pool, uint32_t at, uint32_t *page_no,
-				  uint64_t *waiting)
+void
+line_waiting_words(const Line *line, const LinePool *pool,
+				   void (*take)(void *arg, int64_t first, uint64_t bits), void *arg)
 {
-	const LineEntry *entry = &line_entries(line)[at];
+	for (uint32_t at = 0; at < line->n_entries; at++)
+	{
+		const LinePage *page = line_page(line, pool, at);
+		int64_t era = (int64_t) page->era << 32;
 
-	assert(at < line->n_entries);
-	*page_no = entry->page_no;
-	memcpy(waiting, pool->pages[entry->page].waiting, LINE_PAGE_WORDS * sizeof(uint64_t));
-	return line_counts(line)[at];
+		for (uint32_t slot = 0; slot < page->n_slots; slot += 64)
+		{
+			uint64_t bits = page->waiting[slot / 64];
+			uint32_t end = min_u32(slot + 64, page->n_slots);
+			int64_t first = era + page->place[slot];
+
+			/* Mostly they are in a row: 64 at once. */
+			if (bits != 0 && page->place[end - 1] - page->place[slot] == end - 1 - slot)
+			{
+				uint32_t shift = first % 64;
+
+				if (bits << shift)
+					take(arg, first - shift, bits << shift);
+				if (shift > 0 && bits >> (64 - shift))
+					take(arg, first - shift + 64, bits >> (64 - shift));
+				continue;
+			}
+			for (; bits != 0; bits &= bits - 1)
+			{
+				int64_t place = era + page->place[slot + __builtin_ctzll(bits)];
+
+				take(arg, place - place % 64, UINT64_C(1) << place % 64);
+			}
+		}
+	}
 }

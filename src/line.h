@@ -160,9 +160,8 @@ extern void line_set(Line *line, LinePool *pool, int64_t place, LineState state,
 extern LineCell *line_find(const Line *line, LinePool *pool, int64_t place, LineState *state);
 extern int64_t line_rank(const Line *line, const LinePool *pool, int64_t place);
 extern int64_t line_next(const Line *line, const LinePool *pool, LineState state, int64_t after);
-extern uint32_t line_pages(const Line *line);
-extern uint32_t line_page_waiting(const Line *line, const LinePool *pool, uint32_t at,
-								  uint32_t *page_no, uint64_t *waiting);
+extern void line_waiting_words(const Line *line, const LinePool *pool,
+							   void (*take)(void *arg, int64_t first, uint64_t bits), void *arg);
 
 /*
  * All places of a state in order, while the lock is held and nothing changes:

@@ -12,7 +12,7 @@
 #include "client/line_picture.h"
 
 /* Where a list is shorter than the bits. */
-#define MAX_LISTED (LINE_PAGE_PLACES / 8 / 2 - 1)
+#define MAX_LISTED (PICTURE_PAGE_PLACES / 8 / 2 - 1)
 
 static uint8_t *
 put(uint8_t *out, uint64_t number, int bytes)
@@ -27,7 +27,7 @@ size_t
 line_picture_room(uint32_t n_pages)
 {
 	return TICKET_PICTURE_HEAD +
-		   (size_t) n_pages * (TICKET_PICTURE_PAGE_HEAD + LINE_PAGE_PLACES / 8);
+		   (size_t) n_pages * (TICKET_PICTURE_PAGE_HEAD + PICTURE_PAGE_PLACES / 8);
 }
 
 static uint8_t *
@@ -38,7 +38,7 @@ write_page(uint8_t *out, const PicturePage *page)
 	out = put(out, page->page_no, 4);
 	out = put(out, page->count, 2);
 	out = put(out, listed ? TICKET_PICTURE_LIST : TICKET_PICTURE_BITS, 2);
-	for (int word = 0; word < LINE_PAGE_WORDS; word++)
+	for (int word = 0; word < PICTURE_PAGE_WORDS; word++)
 	{
 		uint64_t bits = page->waiting[word];
 

@@ -11,14 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "line.h"
+/* Places of a page of the format. */
+#define PICTURE_PAGE_BITS 12
+#define PICTURE_PAGE_PLACES (1 << PICTURE_PAGE_BITS)
+#define PICTURE_PAGE_WORDS (PICTURE_PAGE_PLACES / 64)
 
 /* A page of places as it was copied from a line. */
 typedef struct PicturePage
 {
 	uint32_t page_no;
 	uint32_t count; /* of those that wait */
-	uint64_t waiting[LINE_PAGE_WORDS];
+	uint64_t waiting[PICTURE_PAGE_WORDS];
 } PicturePage;
 
 typedef struct PictureHead

@@ -3,8 +3,8 @@
  *		line_picture: all that a process needs to tell the exact position of any
  *		of its tickets by itself.
  *
- * The line is copied under its lock, shared, page by page (127 kB a million who
- * wait), and written out after.
+ * The line is copied under its lock, shared, 64 places at once where they stand in
+ * a row, and written out after.
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 #include "load.h"
 #include "metrics.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "relation.h"
 #include "stock.h"
 #include "ticket.h"
@@ -34,6 +35,7 @@ typedef struct Picture
 	PicturePage *pages;
 	uint32 n_pages;
 	uint32 max_pages;
+	uint32 last_page; /* its number */
 } Picture;
 
 static void
@@ -48,55 +50,68 @@ make_room(Picture *picture, uint32 max_pages)
 	picture->max_pages = max_pages;
 }
 
+/* The page that a place belongs to, places coming in order; NULL: there is no room. */
+static PicturePage *
+page_of(Picture *picture, int64 place)
+{
+	uint32 page_no = place >> PICTURE_PAGE_BITS;
+	PicturePage *last = picture->n_pages > 0 && picture->n_pages <= picture->max_pages ?
+							&picture->pages[picture->n_pages - 1] :
+							NULL;
+
+	if (picture->n_pages > 0 && picture->last_page == page_no)
+		return last;
+	picture->last_page = page_no;
+	if (picture->n_pages++ >= picture->max_pages)
+		return NULL;
+	last = &picture->pages[picture->n_pages - 1];
+	memset(last, 0, sizeof(PicturePage));
+	last->page_no = page_no;
+	return last;
+}
+
+static void
+add_word(void *arg, int64_t first, uint64_t bits)
+{
+	PicturePage *page = page_of(arg, first);
+
+	if (page == NULL)
+		return;
+	page->waiting[first % PICTURE_PAGE_PLACES / 64] |= bits;
+	page->count += pg_popcount64(bits);
+}
+
+/* With the lock held nothing is allocated: where room is short, pages are only counted. */
 static void
 copy_line(Picture *picture)
 {
-	const Line *line;
-	Queue *queue;
-	uint32 n_pages;
-
 	for (;;)
 	{
+		const Line *line;
+		Queue *queue;
+
 		CHECK_FOR_INTERRUPTS();
 		queue = queue_open(picture->head.queue_id, LW_SHARED);
 		if (queue == NULL)
 			no_such_queue(picture->head.queue_id);
 		line = queue_line(queue);
-		n_pages = line_pages(line);
-		if (n_pages <= picture->max_pages)
-			break;
+		picture->head.taken_at = clock_now() + UNIX_EPOCH_US;
+		picture->head.next_place = line->next_place;
+		picture->n_pages = 0;
+		line_waiting_words(line, memory_pool(), add_word, picture);
 		queue_release(queue);
-		make_room(picture, n_pages + PAGES_TO_SPARE);
+		if (picture->n_pages <= picture->max_pages)
+			break;
+		make_room(picture, picture->n_pages + PAGES_TO_SPARE);
 	}
-	picture->head.taken_at = clock_now() + UNIX_EPOCH_US;
-	picture->head.next_place = line->next_place;
-	picture->n_pages = n_pages;
-	for (uint32 i = 0; i < n_pages; i++)
-	{
-		PicturePage *page = &picture->pages[i];
-
-		page->count = line_page_waiting(line, memory_pool(), i, &page->page_no, page->waiting);
-	}
-	queue_release(queue);
 }
 
 static void
 add_place(Picture *picture, int64 place)
 {
-	uint32 page_no = place >> LINE_PAGE_BITS;
-	uint32 within = place & (LINE_PAGE_PLACES - 1);
-	PicturePage *page;
-
-	if (picture->n_pages == 0 || picture->pages[picture->n_pages - 1].page_no != page_no)
-	{
-		if (picture->n_pages == picture->max_pages)
-			make_room(picture, picture->max_pages * 2);
-		memset(&picture->pages[picture->n_pages], 0, sizeof(PicturePage));
-		picture->pages[picture->n_pages++].page_no = page_no;
-	}
-	page = &picture->pages[picture->n_pages - 1];
-	page->waiting[within / 64] |= UINT64CONST(1) << within % 64;
-	page->count++;
+	if (picture->n_pages == picture->max_pages)
+		make_room(picture, picture->max_pages * 2);
+	add_word(picture, place - place % 64, UINT64CONST(1) << place % 64);
 }
 
 /* On a standby, where there is no line: from the tickets, in the order of their places. */

@@ -60,13 +60,13 @@ write_some(Written *written)
 		page_no +=
 			i == 0 ? random_bits() % 3 : 1 + (random_bits() % 4 == 0 ? random_bits() % 1000000 : 0);
 		page->page_no = page_no;
-		for (int word = 0; word < LINE_PAGE_WORDS; word++)
+		for (int word = 0; word < PICTURE_PAGE_WORDS; word++)
 		{
 			page->waiting[word] = some_bits(kind);
 			page->count += __builtin_popcountll(page->waiting[word]);
 		}
 	}
-	written->head.next_place = ((int64_t) page_no + 1) * LINE_PAGE_PLACES;
+	written->head.next_place = ((int64_t) page_no + 1) * PICTURE_PAGE_PLACES;
 	room = malloc(line_picture_room(written->n_pages));
 	written->size = line_picture_write(room, &written->head, written->page, written->n_pages);
 	expect(written->size <= line_picture_room(written->n_pages), "more bytes than room");
@@ -84,9 +84,9 @@ compare_positions(const Written *written, const TicketPicture *picture)
 	for (uint32_t i = 0; i < written->n_pages; i++)
 	{
 		const PicturePage *page = &written->page[i];
-		int64_t first = (int64_t) page->page_no * LINE_PAGE_PLACES;
+		int64_t first = (int64_t) page->page_no * PICTURE_PAGE_PLACES;
 
-		for (int within = 0; within < LINE_PAGE_PLACES; within++)
+		for (int within = 0; within < PICTURE_PAGE_PLACES; within++)
 		{
 			bool waits = page->waiting[within / 64] >> within % 64 & 1;
 			int64_t told = ticket_picture_position(picture, first + within);
@@ -148,9 +148,9 @@ read_copy(const uint8_t *bytes, size_t size)
 
 		/* Whatever it says, it says it in order, and of no more than wait. */
 		for (uint32_t i = 0; i < picture.n_pages; i++)
-			for (int within = 0; within < LINE_PAGE_PLACES; within++)
+			for (int within = 0; within < PICTURE_PAGE_PLACES; within++)
 			{
-				int64_t place = (int64_t) picture.pages[i].page_no * LINE_PAGE_PLACES + within;
+				int64_t place = (int64_t) picture.pages[i].page_no * PICTURE_PAGE_PLACES + within;
 				int64_t told = ticket_picture_position(&picture, place);
 
 				if (told > 0)
