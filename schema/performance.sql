@@ -82,7 +82,8 @@ BEGIN
 		PERFORM ticket.check_argument(NEW.status <> 'scheduled' OR (coalesce(NEW.starts_at >= concert.starts_at, true)
 			AND coalesce(NEW.starts_at <= concert.ends_at, true)),
 			format('starts_at must be within the concert''s period, %s to %s',
-				coalesce(concert.starts_at AT TIME ZONE 'UTC' || '+00', 'any time'), coalesce(concert.ends_at AT TIME ZONE 'UTC' || '+00', 'any time')));
+				coalesce(to_char(concert.starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"+00"'), 'any time'),
+				coalesce(to_char(concert.ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"+00"'), 'any time')));
 	END IF;
 	RETURN NEW;
 END $$;
