@@ -26,8 +26,9 @@ PG_FUNCTION_INFO_V1(ticket_number_key_make);
 PG_FUNCTION_INFO_V1(ticket_reservation_number);
 PG_FUNCTION_INFO_V1(ticket_reservation_id);
 
-static SavedPlan read_key = {
-	"SELECT key FROM ticket.number_key ORDER BY made_at, key LIMIT 1", 0, {0}};
+static SavedPlan read_key = {"SELECT key FROM ticket.number_key ORDER BY made_at, key LIMIT 1",
+							 0,
+							 {0}};
 static SavedPlan make_key = {"INSERT INTO ticket.number_key (key) VALUES ($1)", 1, {BYTEAOID}};
 
 static NumberKey key;
