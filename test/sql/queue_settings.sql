@@ -343,6 +343,7 @@ SELECT queue_create('memory') AS q \gset
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 4096) AS i \gset
 SELECT is((SELECT format('%s %s %s', places - :before_places, queues - :before_queues, pages - :before_pages) FROM memory_stats),
 	'4096 1 2', 'memory_stats: what is used, transactions included');
+SELECT is((SELECT format('%s %s %s', places, pages, max_pages) FROM queue_memory() WHERE queue_id = :q), '4096 2 3', 'queue_memory: and of this queue');
 ROLLBACK;
 SELECT is((SELECT format('%s %s %s', places - :before_places, queues - :before_queues, pages - :before_pages) FROM memory_stats),
 	'0 0 0', 'memory_stats: given back');
