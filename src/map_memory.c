@@ -144,8 +144,8 @@ map_startup(void)
 	blocks = (SeatBlock *) at;
 	at += MAXALIGN(block_count() * sizeof(SeatBlock));
 	pool = (SeatPool *) at;
-	slot_hash = ShmemInitHash("ticket map sections", hash_size(), hash_size(), &info,
-							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	slot_hash = init_shared_hash("ticket map sections", hash_size(), &info,
+								 HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	locks = GetNamedLWLockTranche(TRANCHE);
 	if (!found)
 		init_maps();

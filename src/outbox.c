@@ -382,10 +382,7 @@ aggregate_hash(Relation table, HeapTuple row)
 static bool
 take_row(Relation table, HeapTuple row, Snapshot snapshot)
 {
-	TM_FailureData failure;
-
-	switch (table_tuple_delete(table, &row->t_self, GetCurrentCommandId(true), snapshot,
-							   InvalidSnapshot, false, &failure, false))
+	switch (delete_tuple(table, &row->t_self, GetCurrentCommandId(true), snapshot))
 	{
 		case TM_Ok:
 			return true;

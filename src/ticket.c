@@ -20,6 +20,7 @@
 #include "seat.h"
 #include "trace.h"
 #include "utils/guc.h"
+#include "worker.h"
 #include "write.h"
 
 PG_MODULE_MAGIC;
@@ -91,6 +92,7 @@ define_settings(void)
 		"payout: they are taken out and the event user.withdrawn says how many; forfeit: they lapse.",
 		&ticket_withdraw_points, WITHDRAW_PAYOUT, withdraw_points, PGC_SUSET, 0, NULL, NULL, NULL);
 	outbox_init();
+	worker_init();
 	MarkGUCPrefixReserved("ticket");
 }
 

@@ -84,6 +84,7 @@ SELECT lives_ok($$PREPARE unquoted AS SELECT (SELECT count(x.row) FROM (SELECT r
 SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticket.%' AND coalesce(short_desc, '') !~ '^[A-Z].*\.$'), NULL,
 	'each has a short description');
 SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES
+	('ticket.clock_databases', 'sighup'),
 	('ticket.clock_offset', 'superuser'),
 	('ticket.http_errors', 'user'),
 	('ticket.log_refusals', 'superuser'),
