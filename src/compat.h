@@ -12,6 +12,7 @@
 #include "commands/explain.h"
 #include "nodes/execnodes.h"
 #include "storage/shmem.h"
+#include "utils/backend_status.h"
 #include "utils/hsearch.h"
 
 /* 16 put the macros of variable-length values into a header of their own. */
@@ -57,6 +58,17 @@ check_enforced(const ConstrCheck *check)
 	return check->ccenforced;
 #else
 	return true;
+#endif
+}
+
+/* 16 gave it another name. */
+static inline LocalPgBackendStatus *
+local_backend_entry(int number)
+{
+#if PG_VERSION_NUM >= 160000
+	return pgstat_get_local_beentry_by_index(number);
+#else
+	return pgstat_fetch_stat_local_beentry(number);
 #endif
 }
 

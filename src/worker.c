@@ -29,6 +29,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -389,7 +390,7 @@ end_worker_of(Oid database)
 
 	for (int i = 1; i <= n; i++)
 	{
-		PgBackendStatus *backend = &pgstat_fetch_stat_local_beentry(i)->backendStatus;
+		PgBackendStatus *backend = &local_backend_entry(i)->backendStatus;
 		const char *type;
 
 		if (backend->st_databaseid != database || backend->st_backendType != B_BG_WORKER)
