@@ -14,6 +14,7 @@
 #                       assertions, under sanitizers (ONLY, STAGES="flags cassert
 #                       asan ubsan discard valgrind")
 #   make check-pg17     make check against PostgreSQL 17, in a Debian 13 chroot
+#   make check-pg18     the same against PostgreSQL 18, in one of forky
 #   make check-fresh    make check and make demo from a fresh clone, in a bare
 #                       Debian 12 chroot
 #   make clean          what was built; distclean also the cached chroots and servers
@@ -28,7 +29,7 @@ PG_CONFIG ?= pg_config
 
 FORMATTED = $(wildcard src/*.[ch] src/client/*.h test/*.[ch] test/unit/*.[ch] demo/*.[ch] bench/*.[ch])
 
-tasks = demo check bench data format format-check check-builds check-pg17 check-fresh
+tasks = demo check bench data format format-check check-builds check-pg17 check-pg18 check-fresh
 
 ifneq (,$(filter $(tasks),$(MAKECMDGOALS)))
 
@@ -62,6 +63,9 @@ check-builds:
 
 check-pg17:
 	scripts/chroot trixie scripts/check $(ONLY)
+
+check-pg18:
+	scripts/chroot forky scripts/check $(ONLY)
 
 check-fresh:
 	scripts/chroot --clone bookworm sh -c 'make check && make demo'

@@ -10,6 +10,7 @@
 #include "access/tupdesc.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "funcapi.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -26,6 +27,7 @@ record_columns(AnswerType *type)
 		for (int i = 0; i < type->n_columns; i++)
 			TupleDescInitEntry(descriptor, i + 1, type->column[i].name, type->column[i].type, -1,
 							   0);
+		finish_descriptor(descriptor);
 		type->descriptor = BlessTupleDesc(descriptor);
 		MemoryContextSwitchTo(old);
 	}

@@ -480,10 +480,12 @@ take_columns(CustomScan *plan)
 }
 
 static PlannedStmt *
-answer_planner(Query *query, const char *text, int cursor_options, ParamListInfo params)
+answer_planner(Query *query, const char *text, int cursor_options,
+			   ParamListInfo params PLANNER_EXPLAIN)
 {
-	PlannedStmt *stmt = prev_planner ? prev_planner(query, text, cursor_options, params) :
-									   standard_planner(query, text, cursor_options, params);
+	PlannedStmt *stmt =
+		prev_planner ? prev_planner(query, text, cursor_options, params PLANNER_EXPLAIN_ARG) :
+					   standard_planner(query, text, cursor_options, params PLANNER_EXPLAIN_ARG);
 
 	if (is_alone(stmt))
 		take_columns((CustomScan *) stmt->planTree);

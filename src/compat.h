@@ -11,6 +11,9 @@
 #include "access/tableam.h"
 #include "commands/explain.h"
 #include "nodes/execnodes.h"
+#include "storage/shmem.h"
+#include "utils/backend_status.h"
+#include "utils/hsearch.h"
 
 /* 16 put the macros of variable-length values into a header of their own. */
 #if PG_VERSION_NUM >= 160000
@@ -26,6 +29,20 @@
 /* 18 made the noreturn marker a prefix. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
+/* 19 takes no comment for a case that falls through. */
+#ifndef pg_fallthrough
+#define pg_fallthrough __attribute__((fallthrough))
+#endif
+
+/* 19 hands the planner's hook what EXPLAIN was asked for. */
+#if PG_VERSION_NUM >= 190000
+#define PLANNER_EXPLAIN , ExplainState *explain
+#define PLANNER_EXPLAIN_ARG , explain
+#else
+#define PLANNER_EXPLAIN
+#define PLANNER_EXPLAIN_ARG
 #endif
 
 /* 17 gave intervals an infinity. */
@@ -44,11 +61,69 @@ check_enforced(const ConstrCheck *check)
 #endif
 }
 
-/* 18 counts searches. */
+/* 16 gave it another name. */
+static inline LocalPgBackendStatus *
+local_backend_entry(int number)
+{
+#if PG_VERSION_NUM >= 160000
+	return pgstat_get_local_beentry_by_index(number);
+#else
+	return pgstat_fetch_stat_local_beentry(number);
+#endif
+}
+
+/* 19 wants a descriptor that was made by hand to be closed. */
+static inline void
+finish_descriptor(TupleDesc descriptor)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(descriptor);
+#endif
+}
+
+/* 19 lets a hash table in shared memory have one size. */
+static inline HTAB *
+init_shared_hash(const char *name, int64 size, HASHCTL *info, int flags)
+{
+#if PG_VERSION_NUM >= 190000
+	return ShmemInitHash(name, size, info, flags);
+#else
+	return ShmemInitHash(name, size, size, info, flags);
+#endif
+}
+
+/* 19 takes options for a scan of a table. */
+static inline TableScanDesc
+begin_table_scan(Relation table, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(table, snapshot, 0, NULL, SO_NONE);
+#else
+	return table_beginscan(table, snapshot, 0, NULL);
+#endif
+}
+
+/* 19 takes options, and no longer whether the row moves to another partition. */
+static inline TM_Result
+delete_tuple(Relation table, ItemPointer tid, CommandId command, Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(table, tid, command, 0, snapshot, InvalidSnapshot, false, &failure);
+#else
+	return table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, false, &failure,
+							  false);
+#endif
+}
+
+/* 18 counts searches, 19 takes options. */
 static inline IndexScanDesc
 begin_index_scan(Relation table, Relation index, Snapshot snapshot, int n_keys)
 {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(table, index, snapshot, NULL, n_keys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 	return index_beginscan(table, index, snapshot, NULL, n_keys, 0);
 #else
 	return index_beginscan(table, index, snapshot, n_keys, 0);
@@ -75,8 +150,13 @@ update_tuple(Relation table, ItemPointer tid, TupleTableSlot *row, CommandId com
 {
 #if PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update = TU_None;
+#if PG_VERSION_NUM >= 190000
+	TM_Result result = table_tuple_update(table, tid, row, command, 0, InvalidSnapshot, crosscheck,
+										  wait, failure, mode, &update);
+#else
 	TM_Result result = table_tuple_update(table, tid, row, command, InvalidSnapshot, crosscheck,
 										  wait, failure, mode, &update);
+#endif
 
 	*indexes = update != TU_None;
 	*summarizing_only = update == TU_Summarizing;

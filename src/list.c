@@ -17,6 +17,7 @@
 #include "ticket.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(ticket_check_limit);
 PG_FUNCTION_INFO_V1(ticket_operator_reservations);

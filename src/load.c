@@ -116,7 +116,7 @@ read_config(TupleTableSlot *row, QueueConfig *config)
 static void
 load_queues(Relation relation, Snapshot snapshot)
 {
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(relation, snapshot);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
@@ -190,7 +190,7 @@ load_entry(TupleTableSlot *row, TimestampTz now, MemoryFull *full)
 static void
 load_entries(Relation relation, Snapshot snapshot)
 {
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TableScanDesc scan = begin_table_scan(relation, snapshot);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 	TimestampTz now = clock_now();
 	MemoryFull full;

@@ -134,8 +134,8 @@ map_startup(void *piece, bool found, LWLockPadded *piece_locks)
 	blocks = (SeatBlock *) at;
 	at += MAXALIGN(block_count() * sizeof(SeatBlock));
 	pool = (SeatPool *) at;
-	slot_hash = ShmemInitHash("ticket map sections", hash_size(), hash_size(), &info,
-							  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	slot_hash = init_shared_hash("ticket map sections", hash_size(), &info,
+								 HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	locks = piece_locks;
 	if (!found)
 		init_maps();

@@ -124,8 +124,8 @@ memory_startup(void *piece, bool found, LWLockPadded *piece_locks)
 	lines = at;
 	at += ticket_max_queues * line_stride();
 	pool = (LinePool *) at;
-	queue_hash = ShmemInitHash("ticket queues", ticket_max_queues, ticket_max_queues, &info,
-							   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	queue_hash = init_shared_hash("ticket queues", ticket_max_queues, &info,
+								  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	locks = piece_locks;
 
 	if (!found)

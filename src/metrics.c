@@ -417,7 +417,7 @@ metrics_xact(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			for (int i = 0; i < n_waiting; i++)
 				pg_atomic_fetch_add_u64(waiting[i].counter, waiting[i].n);
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
 			/* The array goes with TopTransactionContext. */

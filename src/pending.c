@@ -381,7 +381,7 @@ apply_queue_change(Queue *queue, const Change *change, Tally *tally)
 			return change->time + queue->config.idle_ttl;
 		case CHANGE_ADMIT:
 			queue->entered++;
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		case CHANGE_PROMOTE:
 			queue_set_place(queue, change->place, LINE_ACTIVE, change->time);
 			queue_note_end(queue, change->time);
@@ -418,7 +418,7 @@ undo_queue_change(Queue *queue, const Change *change)
 			break;
 		case CHANGE_ADMIT:
 			queue_drop_place(queue, change->place);
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		case CHANGE_PROMOTE:
 			if (change->counted)
 				queue->active--;

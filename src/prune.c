@@ -50,10 +50,7 @@ typedef struct PruneStep
 static bool
 delete_row(Relation relation, ItemPointer row, Snapshot snapshot)
 {
-	TM_FailureData failure;
-
-	return table_tuple_delete(relation, row, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
-							  false, &failure, false) == TM_Ok;
+	return delete_tuple(relation, row, GetCurrentCommandId(true), snapshot) == TM_Ok;
 }
 
 /* Whether a row may go; of one that has ended and stays notes when that was. */

@@ -5,6 +5,7 @@
 #ifndef TICKET_QUEUE_H
 #define TICKET_QUEUE_H
 
+#include "compat.h"
 #include "memory.h"
 #include "places.h"
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/skey.h"
+#include "compat.h"
 #include "utils/timestamp.h"
 
 /* A performance as its sale needs it; from a cache that follows the table. */

@@ -21,6 +21,7 @@
 #include "seat.h"
 #include "trace.h"
 #include "utils/guc.h"
+#include "worker.h"
 #include "write_table.h"
 
 PG_MODULE_MAGIC;
@@ -108,6 +109,7 @@ define_settings(void)
 		&ticket_notify_moves, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	outbox_init();
 	drop_guard_init();
+	worker_init();
 	MarkGUCPrefixReserved("ticket");
 }
 

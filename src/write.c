@@ -657,12 +657,10 @@ row_update(RowTarget *target, HeapTuple old, Datum *values, bool *nulls, const b
 static bool
 delete_directly(Relation relation, ItemPointer old)
 {
-	TM_FailureData failure;
 	TM_Result result;
 
 	CheckCmdReplicaIdentity(relation, CMD_DELETE);
-	result = table_tuple_delete(relation, old, GetCurrentCommandId(true), InvalidSnapshot,
-								InvalidSnapshot, false, &failure, false);
+	result = delete_tuple(relation, old, GetCurrentCommandId(true), InvalidSnapshot);
 	if (result == TM_Invisible)
 		elog(ERROR, "unexpected result of a delete: %d", (int) result);
 	return result == TM_Ok;

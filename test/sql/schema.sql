@@ -85,6 +85,7 @@ SELECT is((SELECT string_agg(name, ', ') FROM pg_settings WHERE name LIKE 'ticke
 	'each has a short description');
 SELECT set_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'ticket.%'$$, $$VALUES
 	('ticket.allow_drop', 'superuser'),
+	('ticket.clock_databases', 'sighup'),
 	('ticket.clock_offset', 'superuser'),
 	('ticket.http_errors', 'user'),
 	('ticket.log_refusals', 'superuser'),
