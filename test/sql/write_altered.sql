@@ -27,6 +27,7 @@ SELECT is((SELECT count(*) FROM queue_entry WHERE queue_id = :q AND user_id IN (
 ROLLBACK;
 -- Nor what it kept when a row was refused on the way.
 BEGIN;
+DELETE FROM queue_entry;
 CREATE INDEX by_entry ON queue_entry USING brin (place) WITH (pages_per_range = 1);
 CREATE UNIQUE INDEX one_each ON queue_entry (user_id);
 SELECT is((SELECT status FROM ticket_enqueue(:q, 'c')), 'active', 'a ticket, with a BRIN index and one more');
