@@ -89,13 +89,18 @@ CREATE TABLE ticket.queue_entry (
 	admitted_at	timestamptz,
 	expires_at	timestamptz,
 	ended_at	timestamptz,
+	end_reason	text CONSTRAINT queue_entry_end_reason
+				CHECK (end_reason IN ('paid', 'left', 'rejoined', 'silent', 'timeout', 'cleared')),
 	CONSTRAINT queue_entry_pkey PRIMARY KEY (queue_id, place),
-	CONSTRAINT queue_entry_live CHECK ((status IN ('waiting', 'active')) = (ended_at IS NULL)),
+	CONSTRAINT queue_entry_live CHECK ((status IN ('waiting', 'active')) = (ended_at IS NULL)
+		AND (end_reason IS NULL OR ended_at IS NOT NULL)),
 	CONSTRAINT queue_entry_admitted CHECK ((admitted_at IS NULL) = (expires_at IS NULL)
 		AND (status <> 'waiting' OR admitted_at IS NULL)
 		AND (status NOT IN ('active', 'finished') OR admitted_at IS NOT NULL))
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX queue_entry_live_user ON ticket.queue_entry (queue_id, user_id) WHERE ended_at IS NULL;
+-- Why was I thrown out?  Who enters and who is let in does not pay for it.
+CREATE INDEX queue_entry_ended_user ON ticket.queue_entry (user_id, queue_id, place) WHERE ended_at IS NOT NULL;
 COMMENT ON TABLE ticket.queue_entry IS 'Tickets: a user''s place in a queue, from entering to the end';
 COMMENT ON COLUMN ticket.queue_entry.queue_id IS 'The queue';
 COMMENT ON COLUMN ticket.queue_entry.place IS 'Place in the order of arrival, never reused; not the position, which counts only those who still wait';
@@ -107,6 +112,8 @@ COMMENT ON COLUMN ticket.queue_entry.entered_at IS 'When the user entered';
 COMMENT ON COLUMN ticket.queue_entry.admitted_at IS 'When the ticket became active';
 COMMENT ON COLUMN ticket.queue_entry.expires_at IS 'When the active ticket ends, or would have';
 COMMENT ON COLUMN ticket.queue_entry.ended_at IS 'When it stopped being waiting or active; NULL while it lives';
+COMMENT ON COLUMN ticket.queue_entry.end_reason IS
+	'Why it ended. paid; left: the user gave up, or whoever had the token; rejoined: went to the end of the line; silent: was not heard of for idle_ttl; timeout: was active for active_ttl; cleared: the operator sent everybody home; NULL: it lives, or a row written by hand does not say';
 
 CREATE FUNCTION ticket.queue_follow() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ticket_queue_follow';
@@ -209,10 +216,31 @@ CREATE FUNCTION ticket.queue_memory(
 COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes';
 
-CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_state
+CREATE TYPE ticket.ticket_found AS (
+	token			uuid,
+	status			text,
+	"position"		bigint,
+	estimated_wait	interval,
+	poll_after		interval,
+	expires_at		timestamptz,
+	ended_at		timestamptz,
+	end_reason		text
+);
+COMMENT ON TYPE ticket.ticket_found IS 'What an operator is told of a ticket: what the user is told, and how it ended';
+COMMENT ON COLUMN ticket.ticket_found.token IS 'The ticket''s token';
+COMMENT ON COLUMN ticket.ticket_found.status IS 'waiting, active, finished, left or expired';
+COMMENT ON COLUMN ticket.ticket_found."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
+COMMENT ON COLUMN ticket.ticket_found.estimated_wait IS 'As the user is told';
+COMMENT ON COLUMN ticket.ticket_found.poll_after IS 'As the user is told';
+COMMENT ON COLUMN ticket.ticket_found.expires_at IS 'When the active ticket ends, or would have';
+COMMENT ON COLUMN ticket.ticket_found.ended_at IS 'When it ended; NULL: it lives';
+COMMENT ON COLUMN ticket.ticket_found.end_reason IS
+	'Why it ended: paid, left, rejoined, silent, timeout or cleared, as in queue_entry; NULL: it lives';
+
+CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_found
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_find';
 COMMENT ON FUNCTION ticket.ticket_find(bigint, text) IS
-	'For the operator: the ticket that a user has in a queue, NULL if none; with its token ticket_leave ends it';
+	'For the operator: the ticket that a user has in a queue, or the last that ended, and why; NULL if none. With its token ticket_leave ends it';
 
 CREATE FUNCTION ticket.queue_clear(queue_id bigint, active boolean DEFAULT false, max_count int DEFAULT NULL) RETURNS int
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_queue_clear';

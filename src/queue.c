@@ -139,17 +139,21 @@ pick_overdue(int64 queue_id, TimestampTz now, Places *places)
 /*
  * Ends the tickets at these places, except those that are no longer what they
  * were: active ones whose time is up by `ends_by`; DT_NOBEGIN: waiting ones.
+ * `reason` is what is told of why.
  */
 int
-queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, TimestampTz now)
+queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, const char *reason,
+					TimestampTz now)
 {
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum("expired"),
 		[COL_ENTRY_ENDED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_END_REASON] = CStringGetTextDatum(reason),
 	};
 	static const bool replace[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = true,
 		[COL_ENTRY_ENDED_AT] = true,
+		[COL_ENTRY_END_REASON] = true,
 	};
 	PlacesChange change = {.queue_id = queue_id,
 						   .ends_by = ends_by,
@@ -201,8 +205,8 @@ expire_queue(int64 queue_id, bool idle, bool *more)
 	if (idle)
 		pick_silent(queue_id, now, &silent);
 	*more |= overdue.n == PLACES_BATCH || silent.n == PLACES_BATCH;
-	return queue_expire_places(queue_id, &overdue, now, now) +
-		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, now);
+	return queue_expire_places(queue_id, &overdue, now, "timeout", now) +
+		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, "silent", now);
 }
 
 /* Whether somebody active may be over, or somebody waits and is to be looked at. */
@@ -350,7 +354,7 @@ clear_state(int64 queue_id, LineState state, int max_count)
 		if (places.n == 0)
 			break;
 		after = places.place[places.n - 1];
-		ended += queue_expire_places(queue_id, &places, ends_by, clock_now());
+		ended += queue_expire_places(queue_id, &places, ends_by, "cleared", clock_now());
 	} while (ended < max_count);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
