@@ -210,7 +210,8 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT tokens float8,
 	OUT bytes bigint,
 	OUT ends_at timestamptz,
-	OUT limits_at timestamptz
+	OUT limits_at timestamptz,
+	OUT wait interval
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
@@ -251,9 +252,7 @@ COMMENT ON FUNCTION ticket.queue_clear(bigint, boolean, int) IS
 CREATE VIEW ticket.queue_stats AS
 SELECT q.queue_id, q.name, q.mode, m.waiting, m.active, q.capacity, m.entered, m.promoted, m.ended,
 	m.promoted_rate * 60 AS promoted_per_minute,
-	CASE WHEN m.outflow > 0 AND q.mode <> 'paused'
-		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400))
-			+ CASE WHEN m.waiting > 0 AND q.opens_at > c.now THEN q.opens_at - c.now ELSE '0' END END AS time_to_empty,
+	CASE WHEN q.mode <> 'paused' THEN m.wait END AS time_to_empty,
 	m.ended_rate * 60 AS ended_per_minute,
 	(SELECT greatest(c.now - e.entered_at, '0') FROM ticket.queue_entry e
 		WHERE e.queue_id = q.queue_id AND e.place = m.first_place) AS oldest_wait,

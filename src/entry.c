@@ -25,8 +25,6 @@
 
 /* poll_after of those who do not wait, and of all who ask a standby. */
 #define POLL_REST_US (30 * USECS_PER_SEC)
-/* No estimate beyond this is told. */
-#define MAX_WAIT_US (366.0 * USECS_PER_DAY)
 /* Who polls as told is heard this often before idle_ttl is over. */
 #define POLLS_PER_IDLE_TTL 3
 
@@ -79,21 +77,13 @@ ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
 	return answer_return(fcinfo, &ticket_answer, values, nulls);
 }
 
-/* -1: not known. */
+/* Told in whole steps; -1: not known. */
 static int64
-estimated_wait(const Queue *queue, int64 position, TimestampTz now)
+wait_told(const Queue *queue, int64 us)
 {
-	const QueueConfig *config = &queue->config;
-	double rate = queue_outflow(queue, now);
-	int64 us;
+	int64 step = queue->config.wait_step;
 
-	if (config->mode == MODE_PAUSED || rate * MAX_WAIT_US < position * 1e6)
-		return -1;
-	us = position / rate * 1e6;
-	if (config->opens_at > now)
-		us += config->opens_at - now;
-	/* Told in whole steps. */
-	return (us + config->wait_step - 1) / config->wait_step * config->wait_step;
+	return us < 0 ? -1 : (us + step - 1) / step * step;
 }
 
 /*
@@ -102,14 +92,14 @@ estimated_wait(const Queue *queue, int64 position, TimestampTz now)
  * half the wait, so that nobody sleeps through his turn.
  */
 static int64
-poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
+poll_after(const Queue *queue, int64 position, int64 wait_us, bool measured)
 {
 	const QueueConfig *config = &queue->config;
 	double span = config->poll_back - config->poll_front;
 	int64 us = config->poll_front + (int64) (span * Min(position - 1, config->poll_back_position) /
 											 config->poll_back_position);
 
-	if (wait_us >= 0 && queue_outflow_measured(queue, now))
+	if (wait_us >= 0 && measured)
 		us = Min(us, Max(config->poll_front, wait_us / 2));
 	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
 }
@@ -118,12 +108,14 @@ poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
 static void
 view_waiting(TicketView *view, const Queue *queue, TimestampTz now)
 {
+	bool measured;
+
 	view->status = "waiting";
 	view->live = true;
 	view->position = line_rank(queue_line(queue), memory_pool(), view->token.place) +
 					 pending_shift(queue, view->token.place);
-	view->wait_us = estimated_wait(queue, view->position, now);
-	view->poll_us = poll_after(queue, view->position, view->wait_us, now);
+	view->wait_us = wait_told(queue, queue_wait(queue, view->position, &measured, now));
+	view->poll_us = poll_after(queue, view->position, view->wait_us, measured);
 }
 
 static void

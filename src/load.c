@@ -178,6 +178,8 @@ load_entry(TupleTableSlot *row, TimestampTz now)
 			line_set(line, memory_pool(), place, LINE_ACTIVE, expires_at);
 			queue_note_end(queue, expires_at);
 			queue->active++;
+			queue->stay_us += Max(0, now - admitted_at);
+			queue->stays_at = now;
 		}
 		else if (ok)
 			line_set(line, memory_pool(), place, LINE_WAITING, now);

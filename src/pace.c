@@ -11,6 +11,9 @@
 
 #include "memory.h"
 
+/* No estimate beyond this is told. */
+#define MAX_WAIT_US (366.0 * USECS_PER_DAY)
+
 /* ---------- what is allowed ---------- */
 
 /*
@@ -147,6 +150,44 @@ meter_rescale(Meter *meter, TimestampTz now, int64 from, int64 to)
 	meter->at = now;
 }
 
+/* What is known of stays fades in this time. */
+static int64
+stay_window(const Queue *queue)
+{
+	return Max(queue->config.outflow_window, queue->config.active_ttl);
+}
+
+/* The time spent inside, with what those inside have spent by now. */
+static double
+stay_us_by(const Queue *queue, TimestampTz now)
+{
+	int64 window = stay_window(queue);
+	double left = meter_faded(queue->stays_at, now, window);
+
+	return queue->stay_us * left + queue_line(queue)->n_active * (double) window * (1.0 - left);
+}
+
+/*
+ * Brings what is known of stays up to now.  Both sums fade alike, so that one by
+ * the other is the length of a stay, where one that is not over counts for as
+ * long as it has lasted.
+ */
+static void
+stays_follow(Queue *queue, TimestampTz now)
+{
+	int64 window = stay_window(queue);
+
+	/* By a clock that has been put back since: begin anew. */
+	if (queue->stays_at > now + window)
+		queue->stay_us = queue->stays_over = queue->stays_at = 0;
+	if (queue->stays_at != 0)
+	{
+		queue->stay_us = stay_us_by(queue, now);
+		queue->stays_over *= meter_faded(queue->stays_at, now, window);
+	}
+	queue->stays_at = Max(queue->stays_at, now);
+}
+
 /* Measures the outflow anew. */
 static void
 outflow_begin(Queue *queue, TimestampTz now)
@@ -155,18 +196,28 @@ outflow_begin(Queue *queue, TimestampTz now)
 	queue->outflow_began = now;
 }
 
+/* Whether nobody can be let in before somebody has left. */
+static bool
+room_is_full(const Queue *queue)
+{
+	return queue->config.mode != MODE_PASSTHROUGH &&
+		   queue_line(queue)->n_active >= queue->config.capacity;
+}
+
 /*
- * Stops the clock of the outflow when the line cannot move, lets it go on when it
- * can.  A stop that lasted longer than outflow_window (a rehearsal, the night
+ * To be told before and after something changes.  Stops the clock of the outflow
+ * when the line cannot move, lets it go on when it can.  A stop that lasted longer than outflow_window (a rehearsal, the night
  * before the sale) is no part of what is told today: measuring begins anew.
  */
 void
 queue_follow_line(Queue *queue, TimestampTz now)
 {
-	bool moves = queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now);
+	bool moves =
+		queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now) && !room_is_full(queue);
 	bool moved = queue->halted_at == DT_NOEND;
 	int64 gap = now - queue->halted_at;
 
+	stays_follow(queue, now);
 	if (moves == moved)
 		return;
 	if (!moves)
@@ -188,9 +239,10 @@ queue_follow_line(Queue *queue, TimestampTz now)
 	}
 }
 
-/* from_line: how many of those promoted had waited. */
+/* from_line: how many of those promoted had waited; stays_over: of those ended, been in. */
 void
-queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, TimestampTz now)
+queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, int64 stays_over,
+			TimestampTz now)
 {
 	int64 window = queue->config.outflow_window;
 
@@ -207,6 +259,7 @@ queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, Timestam
 	}
 	if (ended > 0)
 		meter_add(&queue->ends, ended, now, window);
+	queue->stays_over += stays_over;
 	queue->promoted += promoted;
 	queue->ended += ended;
 }
@@ -221,8 +274,8 @@ outflow_now(const Queue *queue, TimestampTz now)
 }
 
 /* Whether the line has been seen moving. */
-bool
-queue_outflow_measured(const Queue *queue, TimestampTz now)
+static bool
+outflow_measured(const Queue *queue, TimestampTz now)
 {
 	return meter_rate(&queue->outflow, outflow_now(queue, now), queue->config.outflow_window) >= 0;
 }
@@ -248,18 +301,105 @@ queue_outflow(const Queue *queue, TimestampTz now)
 	return rate < 0 ? configured : Min(rate, configured);
 }
 
-/* Tickets that become active, a second. */
+/*
+ * How long the wait is for room, for the n-th who needs somebody to leave, with
+ * `inside` inside and the others of the capacity going in now.
+ *
+ * Once stays have been seen to end, `capacity` of them in the time of one.
+ * Before, nobody is taken to leave early: those inside go one after the other
+ * as their time is up, from the first of them on, evenly about the mean; who has
+ * come after them has all of active_ttl.
+ */
+static double
+room_wait(const Queue *queue, int64 n, bool *measured, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	int64 inside = queue_line(queue)->n_active;
+	double ttl = config->active_ttl;
+	double window = stay_window(queue);
+	int64 turn = (n - 1) % config->capacity; /* who of the room */
+	double turns = (n - 1) / config->capacity;
+	double age;
+	double first;
+	double mean;
+
+	*measured = queue->stays_over > 0;
+	if (*measured)
+	{
+		double over = queue->stays_over * meter_faded(queue->stays_at, now, (int64) window);
+
+		return n * Min(ttl, stay_us_by(queue, now) / over) / config->capacity;
+	}
+	if (turn >= inside)
+		return (turns + 1) * ttl;
+	age = Min(0.999, stay_us_by(queue, now) / (inside * window));
+	mean = Max(0.0, ttl + window * log(1.0 - age));
+	first = Max(0, Min(queue->ends_at - now, config->active_ttl));
+	return turns * ttl +
+		   Min(ttl, first + 2.0 * turn / Max(1, inside - 1) * Max(0.0, mean - first));
+}
+
+/*
+ * How long one who waits at that position has to wait: for the rate or for room,
+ * whichever is longer, from the opening on.  In microseconds; -1: not known.
+ * `measured`: what the answer is made of has been seen, not only configured.
+ */
+int64
+queue_wait(const Queue *queue, int64 position, bool *measured, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	int64 full = position - Max(0, config->capacity - queue_line(queue)->n_active);
+	double rate = queue_outflow(queue, now);
+	double us = rate > 0 ? position / rate * 1e6 : MAX_WAIT_US + 1;
+	bool stays_measured;
+
+	*measured = outflow_measured(queue, now);
+	if (config->mode == MODE_PAUSED)
+		return -1;
+	if (config->mode != MODE_PASSTHROUGH && full > 0)
+	{
+		double room;
+
+		if (config->capacity == 0)
+			return -1;
+		/* What is above the capacity has to leave first. */
+		full += Max(0, queue_line(queue)->n_active - config->capacity);
+		room = room_wait(queue, full, &stays_measured, now);
+		if (room > us)
+		{
+			us = room;
+			*measured = stays_measured;
+		}
+	}
+	if (us > MAX_WAIT_US)
+		return -1;
+	return (int64) us + (config->opens_at > now ? config->opens_at - now : 0);
+}
+
+/* How many a second have been counted, in about the last outflow_window. */
+static double
+counted_rate(const Queue *queue, const Meter *meter, TimestampTz now)
+{
+	int64 window = queue->config.outflow_window;
+
+	return meter->count * meter_faded(meter->at, now, window) * 1e6 / window;
+}
+
+/*
+ * Tickets that become active, a second.  As they were counted: what a first
+ * moment lets in is not told as if it went on like that.
+ */
 double
 queue_promoted_rate(const Queue *queue, TimestampTz now)
 {
-	return Max(0.0, meter_rate(&queue->promotions, now, queue->config.outflow_window));
+	return counted_rate(queue, &queue->promotions, now);
 }
 
 /* Tickets that end, a second. */
 double
 queue_ended_rate(const Queue *queue, TimestampTz now)
 {
-	return Max(0.0, meter_rate(&queue->ends, now, queue->config.outflow_window));
+	return counted_rate(queue, &queue->ends, now);
 }
 
 /* Puts other settings in force. */

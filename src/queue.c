@@ -471,7 +471,7 @@ queue_next_due(int64 queue_id, TimestampTz now)
  *		admitted bigint, entered bigint, promoted bigint, ended bigint,
  *		outflow float8, changes bigint, in_flight int, first_place bigint,
  *		ended_rate float8, promoted_rate float8, tokens float8, bytes bigint,
- *		ends_at timestamptz, limits_at timestamptz)
+ *		ends_at timestamptz, limits_at timestamptz, wait interval)
  *
  * The counters of this database's queues.  active counts places, admitted
  * counts room taken, transactions still running included; first_place is the
@@ -479,7 +479,7 @@ queue_next_due(int64 queue_id, TimestampTz now)
  * ended_rate and promoted_rate are per second; tokens are how many the rate
  * lets in now; bytes are those of the pages in use; no
  * active ticket ends before ends_at; limits_at is when fewer came to be allowed
- * in than before.
+ * in than before; wait is that of the last in line.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -500,18 +500,21 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[17];
-		bool nulls[17] = {false};
+		Datum values[18];
+		bool nulls[18] = {false};
 		TimestampTz now;
 		int64 first;
+		int64 wait;
+		bool measured;
 
 		if (queue == NULL)
 			continue;
 		copy = *queue;
 		line = *queue_line(queue);
 		first = line_next(queue_line(queue), memory_pool(), LINE_WAITING, 0);
-		queue_release(queue);
 		now = clock_now();
+		wait = first == 0 ? 0 : queue_wait(queue, line.n_waiting, &measured, now);
+		queue_release(queue);
 		values[0] = Int64GetDatum(ids[i]);
 		values[1] = Int64GetDatum(line.n_waiting);
 		values[2] = Int64GetDatum(line.n_active);
@@ -532,6 +535,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		nulls[15] = line.n_active == 0;
 		values[16] = TimestampTzGetDatum(copy.limits_at);
 		nulls[16] = copy.limits_at == 0;
+		values[17] = IntervalPGetDatum(us_interval(wait));
+		nulls[17] = wait < 0;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -300,7 +300,7 @@ sleep_until_due(Round *round, TimestampTz end)
 	return true;
 }
 
-static void
+static pg_noinline void
 run_rounds(TimestampTz end)
 {
 	Round round = {0};
@@ -339,6 +339,33 @@ run_rounds(TimestampTz end)
 	} while (clock_now() < end && !RecoveryInProgress());
 }
 
+static void
+runner_unlock(void)
+{
+	database_set_runner(NULL, DT_NOBEGIN);
+	class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
+}
+
+/* With the lock of the runner, which goes however it ends. */
+static void
+run_and_unlock(TimestampTz end)
+{
+	PG_TRY();
+	{
+		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		run_rounds(end);
+		SPI_finish();
+	}
+	PG_CATCH();
+	{
+		runner_unlock();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	runner_unlock();
+}
+
 /*
  * run(duration interval default '1 minute')
  *
@@ -371,18 +398,6 @@ ticket_run(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("another session runs this database's clock")));
 		PG_RETURN_VOID();
 	}
-	PG_TRY();
-	{
-		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		run_rounds(end);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		database_set_runner(NULL, DT_NOBEGIN);
-		class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
-	}
-	PG_END_TRY();
+	run_and_unlock(end);
 	PG_RETURN_VOID();
 }
