@@ -62,7 +62,7 @@ COMMENT ON COLUMN ticket.queue.poll_back IS
 	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl, nor than half of estimated_wait once that is measured';
 COMMENT ON COLUMN ticket.queue.poll_back_position IS 'The position from which on poll_after is poll_back';
 COMMENT ON COLUMN ticket.queue.outflow_window IS
-	'The time over which the rates of promotion and of ends are averaged, of the first of which estimated_wait is made';
+	'The time over which the rates of promotion and of ends are averaged, of the first of which estimated_wait is made while the rate limits the line';
 COMMENT ON COLUMN ticket.queue.wait_step IS 'estimated_wait is told in multiples of this, rounded up';
 COMMENT ON COLUMN ticket.queue.announce IS
 	'Whether promotions are written to the outbox (queue.promoted)';
@@ -164,7 +164,7 @@ COMMENT ON COLUMN ticket.ticket_state.token IS 'The ticket''s token, which is al
 COMMENT ON COLUMN ticket.ticket_state.status IS 'waiting, active, finished, left or expired';
 COMMENT ON COLUMN ticket.ticket_state."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
 COMMENT ON COLUMN ticket.ticket_state.estimated_wait IS
-	'How long it will take at the rate at which the line is seen to move (before that: as configured); NULL: not known';
+	'How long it will take, for the rate or for the room, as the line is seen to move (before that: as configured); NULL: not known';
 COMMENT ON COLUMN ticket.ticket_state.poll_after IS 'When to ask again; NULL: the ticket has ended';
 COMMENT ON COLUMN ticket.ticket_state.expires_at IS 'When the active ticket ends, or would have';
 

@@ -102,10 +102,10 @@ typedef struct Queue
 	TimestampTz outflow_began; /* when it went first; after a long halt: last */
 	TimestampTz halted_at; /* since when that clock stands; DT_NOEND: it goes */
 
-	/* How long those stay who are let in: what has been seen lately, which fades. */
+	/* How long those stay who are let in, as seen lately. */
 	double stay_us; /* spent inside, by all, over yet or not */
-	double stays_over; /* stays that came to their end */
-	TimestampTz stays_at; /* when both were last brought up to date; 0: not yet */
+	double stays_over; /* stays that have come to their end */
+	TimestampTz stays_at; /* until when time inside is counted; 0: not yet */
 
 	/* Since the queue was loaded. */
 	int64 entered;

@@ -150,42 +150,29 @@ meter_rescale(Meter *meter, TimestampTz now, int64 from, int64 to)
 	meter->at = now;
 }
 
-/* What is known of stays fades in this time. */
-static int64
-stay_window(const Queue *queue)
-{
-	return Max(queue->config.outflow_window, queue->config.active_ttl);
-}
-
 /* The time spent inside, with what those inside have spent by now. */
 static double
 stay_us_by(const Queue *queue, TimestampTz now)
 {
-	int64 window = stay_window(queue);
-	double left = meter_faded(queue->stays_at, now, window);
-
-	return queue->stay_us * left + queue_line(queue)->n_active * (double) window * (1.0 - left);
+	return queue->stay_us + queue_line(queue)->n_active * (double) Max(0, now - queue->stays_at);
 }
 
 /*
- * Brings what is known of stays up to now.  Both sums fade alike, so that one by
- * the other is the length of a stay, where one that is not over counts for as
- * long as it has lasted.
+ * Brings what is known of stays up to now.  One sum by the other is the length of
+ * a stay, where one that is not over counts for as long as it has lasted.  Both
+ * are halved when the room has been left twice over: what was long ago counts less.
  */
 static void
 stays_follow(Queue *queue, TimestampTz now)
 {
-	int64 window = stay_window(queue);
-
-	/* By a clock that has been put back since: begin anew. */
-	if (queue->stays_at > now + window)
-		queue->stay_us = queue->stays_over = queue->stays_at = 0;
 	if (queue->stays_at != 0)
-	{
 		queue->stay_us = stay_us_by(queue, now);
-		queue->stays_over *= meter_faded(queue->stays_at, now, window);
+	queue->stays_at = now;
+	if (queue->stays_over > 2.0 * queue->config.capacity + 100)
+	{
+		queue->stay_us /= 2;
+		queue->stays_over /= 2;
 	}
-	queue->stays_at = Max(queue->stays_at, now);
 }
 
 /* Measures the outflow anew. */
@@ -301,6 +288,15 @@ queue_outflow(const Queue *queue, TimestampTz now)
 	return rate < 0 ? configured : Min(rate, configured);
 }
 
+/* How long a stay lasts, as seen lately; before any has ended, all of active_ttl. */
+static double
+stay_length(const Queue *queue, TimestampTz now)
+{
+	if (queue->stays_over <= 0)
+		return queue->config.active_ttl;
+	return Min(queue->config.active_ttl, stay_us_by(queue, now) / queue->stays_over);
+}
+
 /*
  * How long the wait is for room, for the n-th who needs somebody to leave, with
  * `inside` inside and the others of the capacity going in now.
@@ -316,27 +312,19 @@ room_wait(const Queue *queue, int64 n, bool *measured, TimestampTz now)
 	const QueueConfig *config = &queue->config;
 	int64 inside = queue_line(queue)->n_active;
 	double ttl = config->active_ttl;
-	double window = stay_window(queue);
 	int64 turn = (n - 1) % config->capacity; /* who of the room */
 	double turns = (n - 1) / config->capacity;
-	double age;
 	double first;
 	double mean;
 
 	*measured = queue->stays_over > 0;
 	if (*measured)
-	{
-		double over = queue->stays_over * meter_faded(queue->stays_at, now, (int64) window);
-
-		return n * Min(ttl, stay_us_by(queue, now) / over) / config->capacity;
-	}
+		return n * stay_length(queue, now) / config->capacity;
 	if (turn >= inside)
 		return (turns + 1) * ttl;
-	age = Min(0.999, stay_us_by(queue, now) / (inside * window));
-	mean = Max(0.0, ttl + window * log(1.0 - age));
+	mean = Max(0.0, ttl - stay_us_by(queue, now) / inside);
 	first = Max(0, Min(queue->ends_at - now, config->active_ttl));
-	return turns * ttl +
-		   Min(ttl, first + 2.0 * turn / Max(1, inside - 1) * Max(0.0, mean - first));
+	return turns * ttl + Min(ttl, first + 2.0 * turn / Max(1, inside - 1) * Max(0.0, mean - first));
 }
 
 /*
@@ -376,30 +364,27 @@ queue_wait(const Queue *queue, int64 position, bool *measured, TimestampTz now)
 	return (int64) us + (config->opens_at > now ? config->opens_at - now : 0);
 }
 
-/* How many a second have been counted, in about the last outflow_window. */
-static double
-counted_rate(const Queue *queue, const Meter *meter, TimestampTz now)
-{
-	int64 window = queue->config.outflow_window;
-
-	return meter->count * meter_faded(meter->at, now, window) * 1e6 / window;
-}
-
 /*
- * Tickets that become active, a second.  As they were counted: what a first
- * moment lets in is not told as if it went on like that.
+ * Tickets that become active, a second, but not more than a whole room in a window
+ * and those who follow those who leave: a room fills only once.
  */
 double
 queue_promoted_rate(const Queue *queue, TimestampTz now)
 {
-	return counted_rate(queue, &queue->promotions, now);
+	const QueueConfig *config = &queue->config;
+	double rate = Max(0.0, meter_rate(&queue->promotions, now, config->outflow_window));
+
+	if (config->mode == MODE_PASSTHROUGH)
+		return rate;
+	return Min(rate, config->capacity * 1e6 / config->outflow_window +
+						 config->capacity * 1e6 / Max(1000.0, stay_length(queue, now)));
 }
 
 /* Tickets that end, a second. */
 double
 queue_ended_rate(const Queue *queue, TimestampTz now)
 {
-	return counted_rate(queue, &queue->ends, now);
+	return Max(0.0, meter_rate(&queue->ends, now, queue->config.outflow_window));
 }
 
 /* Puts other settings in force. */

@@ -446,8 +446,7 @@ apply_run(int first, TimestampTz *wake)
 	}
 	if (queue)
 	{
-		queue_count(queue, tally.promoted, tally.from_line, tally.ended, tally.stays_over,
-					now);
+		queue_count(queue, tally.promoted, tally.from_line, tally.ended, tally.stays_over, now);
 		queue_follow_line(queue, now);
 		queue_release(queue);
 	}

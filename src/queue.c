@@ -505,6 +505,7 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		TimestampTz now;
 		int64 first;
 		int64 wait;
+		double promoted;
 		bool measured;
 
 		if (queue == NULL)
@@ -513,6 +514,7 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		line = *queue_line(queue);
 		first = line_next(queue_line(queue), memory_pool(), LINE_WAITING, 0);
 		now = clock_now();
+		promoted = queue_promoted_rate(queue, now);
 		wait = first == 0 ? 0 : queue_wait(queue, line.n_waiting, &measured, now);
 		queue_release(queue);
 		values[0] = Int64GetDatum(ids[i]);
@@ -528,7 +530,7 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[10] = Int64GetDatum(first);
 		nulls[10] = first == 0;
 		values[11] = Float8GetDatum(queue_ended_rate(&copy, now));
-		values[12] = Float8GetDatum(queue_promoted_rate(&copy, now));
+		values[12] = Float8GetDatum(promoted);
 		values[13] = Float8GetDatum(queue_tokens(&copy, now));
 		values[14] = Int64GetDatum((int64) line.n_entries * sizeof(LinePage));
 		values[15] = TimestampTzGetDatum(copy.ends_at);

@@ -181,11 +181,11 @@ find_next_due(Round *round)
 static void
 suspend_timeouts(void)
 {
-	static const char *const timeouts[] = {
-		"statement_timeout",
-		"lock_timeout",
+	static const char *const timeouts[] =
+	{ "statement_timeout",
+	  "lock_timeout",
 #if PG_VERSION_NUM >= 170000
-		"transaction_timeout",
+	  "transaction_timeout",
 #endif
 	};
 

@@ -76,8 +76,13 @@ SELECT queue_create('order', capacity => 0, promote_count => 10, promote_interva
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 6) AS i \gset
 SELECT is((SELECT array_agg(format('%s %s', "position", estimated_wait) ORDER BY i)
 	FROM generate_series(1, 6) AS i, ticket_enqueue(:q, 'u' || i)),
+	'{"1 ","2 ","3 ","4 ","5 ","6 "}', 'position; without capacity nobody knows the wait');
+UPDATE queue SET capacity = 6 WHERE queue_id = :q;
+SELECT is((SELECT array_agg(format('%s %s', "position", estimated_wait) ORDER BY i)
+	FROM generate_series(1, 6) AS i, ticket_enqueue(:q, 'u' || i)),
 	'{1 00:00:01,2 00:00:02,3 00:00:03,4 00:00:04,5 00:00:05,6 00:00:06}',
 	'position and wait by the configured rate');
+UPDATE queue SET capacity = 0 WHERE queue_id = :q;
 SELECT is(ticket_promote(:q), 0, 'nobody goes into a queue without capacity');
 UPDATE queue SET capacity = 5 WHERE queue_id = :q;
 SELECT is(ticket_promote(:q, 0), 0, 'max_count 0 promotes nobody');
