@@ -62,7 +62,7 @@ COMMENT ON COLUMN ticket.queue.poll_back IS
 	'poll_after from poll_back_position on, growing evenly up to there; never longer than a third of idle_ttl, nor than half of estimated_wait once that is measured';
 COMMENT ON COLUMN ticket.queue.poll_back_position IS 'The position from which on poll_after is poll_back';
 COMMENT ON COLUMN ticket.queue.outflow_window IS
-	'The time over which the rates of promotion and of ends are averaged, of the first of which estimated_wait is made';
+	'The time over which the rates of promotion and of ends are averaged, of the first of which estimated_wait is made while the rate limits the line';
 COMMENT ON COLUMN ticket.queue.wait_step IS 'estimated_wait is told in multiples of this, rounded up';
 COMMENT ON COLUMN ticket.queue.announce IS
 	'Whether promotions are written to the outbox (queue.promoted)';
@@ -89,8 +89,11 @@ CREATE TABLE ticket.queue_entry (
 	admitted_at	timestamptz,
 	expires_at	timestamptz,
 	ended_at	timestamptz,
+	end_reason	text CONSTRAINT queue_entry_end_reason
+				CHECK (end_reason IN ('paid', 'left', 'rejoined', 'silent', 'timeout', 'cleared')),
 	CONSTRAINT queue_entry_pkey PRIMARY KEY (queue_id, place),
-	CONSTRAINT queue_entry_live CHECK ((status IN ('waiting', 'active')) = (ended_at IS NULL)),
+	CONSTRAINT queue_entry_live CHECK ((status IN ('waiting', 'active')) = (ended_at IS NULL)
+		AND (end_reason IS NULL OR ended_at IS NOT NULL)),
 	CONSTRAINT queue_entry_admitted CHECK ((admitted_at IS NULL) = (expires_at IS NULL)
 		AND (status <> 'waiting' OR admitted_at IS NULL)
 		AND (status NOT IN ('active', 'finished') OR admitted_at IS NOT NULL))
@@ -109,6 +112,8 @@ COMMENT ON COLUMN ticket.queue_entry.entered_at IS 'When the user entered';
 COMMENT ON COLUMN ticket.queue_entry.admitted_at IS 'When the ticket became active';
 COMMENT ON COLUMN ticket.queue_entry.expires_at IS 'When the active ticket ends, or would have';
 COMMENT ON COLUMN ticket.queue_entry.ended_at IS 'When it stopped being waiting or active; NULL while it lives';
+COMMENT ON COLUMN ticket.queue_entry.end_reason IS
+	'Why it ended. paid; left: the user gave up, or whoever had the token; rejoined: went to the end of the line; silent: was not heard of for idle_ttl; timeout: was active for active_ttl; cleared: the operator sent everybody home; NULL: it lives, or a row written by hand does not say';
 
 CREATE FUNCTION ticket.queue_follow() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ticket_queue_follow';
@@ -159,7 +164,7 @@ COMMENT ON COLUMN ticket.ticket_state.token IS 'The ticket''s token, which is al
 COMMENT ON COLUMN ticket.ticket_state.status IS 'waiting, active, finished, left or expired';
 COMMENT ON COLUMN ticket.ticket_state."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
 COMMENT ON COLUMN ticket.ticket_state.estimated_wait IS
-	'How long it will take at the rate at which the line is seen to move (before that: as configured); NULL: not known';
+	'How long it will take, for the rate or for the room, as the line is seen to move (before that: as configured); NULL: not known';
 COMMENT ON COLUMN ticket.ticket_state.poll_after IS 'When to ask again; NULL: the ticket has ended';
 COMMENT ON COLUMN ticket.ticket_state.expires_at IS 'When the active ticket ends, or would have';
 
@@ -208,16 +213,38 @@ CREATE FUNCTION ticket.queue_memory(
 	OUT limits_at timestamptz,
 	OUT places bigint,
 	OUT pages int,
-	OUT max_pages int
+	OUT max_pages int,
+	OUT wait interval
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'ticket_queue_memory';
 COMMENT ON FUNCTION ticket.queue_memory() IS
 	'What shared memory holds of each queue: places waiting and active, room taken, counts since it was loaded, rates a second, tokens of the rate, bytes, places taken, pages of them and how many these may be';
 
-CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_state
+CREATE TYPE ticket.ticket_found AS (
+	token			uuid,
+	status			text,
+	"position"		bigint,
+	estimated_wait	interval,
+	poll_after		interval,
+	expires_at		timestamptz,
+	ended_at		timestamptz,
+	end_reason		text
+);
+COMMENT ON TYPE ticket.ticket_found IS 'What an operator is told of a ticket: what the user is told, and how it ended';
+COMMENT ON COLUMN ticket.ticket_found.token IS 'The ticket''s token';
+COMMENT ON COLUMN ticket.ticket_found.status IS 'waiting, active, finished, left or expired';
+COMMENT ON COLUMN ticket.ticket_found."position" IS '1 is next, 0 is active; NULL: the ticket has ended';
+COMMENT ON COLUMN ticket.ticket_found.estimated_wait IS 'As the user is told';
+COMMENT ON COLUMN ticket.ticket_found.poll_after IS 'As the user is told';
+COMMENT ON COLUMN ticket.ticket_found.expires_at IS 'When the active ticket ends, or would have';
+COMMENT ON COLUMN ticket.ticket_found.ended_at IS 'When it ended; NULL: it lives';
+COMMENT ON COLUMN ticket.ticket_found.end_reason IS
+	'Why it ended: paid, left, rejoined, silent, timeout or cleared, as in queue_entry; NULL: it lives';
+
+CREATE FUNCTION ticket.ticket_find(queue_id bigint, user_id text) RETURNS ticket.ticket_found
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_find';
 COMMENT ON FUNCTION ticket.ticket_find(bigint, text) IS
-	'For the operator: the ticket that a user has in a queue, NULL if none; with its token ticket_leave ends it';
+	'For the operator: the ticket that a user has in a queue, or the last that ended, and why; NULL if none. With its token ticket_leave ends it';
 
 CREATE FUNCTION ticket.queue_clear(queue_id bigint, active boolean DEFAULT false, max_count int DEFAULT NULL) RETURNS int
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ticket_queue_clear';
@@ -228,9 +255,7 @@ COMMENT ON FUNCTION ticket.queue_clear(bigint, boolean, int) IS
 CREATE VIEW ticket.queue_stats AS
 SELECT q.queue_id, q.name, q.mode, m.waiting, m.active, q.capacity, m.entered, m.promoted, m.ended,
 	m.promoted_rate * 60 AS promoted_per_minute,
-	CASE WHEN m.outflow > 0 AND q.mode <> 'paused'
-		THEN make_interval(secs => least(m.waiting / m.outflow, 31622400))
-			+ CASE WHEN m.waiting > 0 AND q.opens_at > c.now THEN q.opens_at - c.now ELSE '0' END END AS time_to_empty,
+	CASE WHEN q.mode <> 'paused' THEN m.wait END AS time_to_empty,
 	m.ended_rate * 60 AS ended_per_minute,
 	(SELECT greatest(c.now - e.entered_at, '0') FROM ticket.queue_entry e
 		WHERE e.queue_id = q.queue_id AND e.place = m.first_place) AS oldest_wait,

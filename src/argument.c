@@ -5,6 +5,8 @@
  */
 #include "ticket.h"
 
+#include <math.h>
+
 #include "compat.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -247,6 +249,15 @@ arg_count(FunctionCallInfo fcinfo, int argno, const char *name, int32 min, int32
 	return count;
 }
 
+/* Days of a span, in round figures. */
+static double
+interval_days(const Interval *span)
+{
+	double days = (double) span->month * DAYS_PER_MONTH + span->day;
+
+	return round(days + (double) span->time / USECS_PER_DAY);
+}
+
 /* A span between a millisecond and 366 days. */
 Interval *
 arg_interval(FunctionCallInfo fcinfo, int argno, const char *name)
@@ -256,7 +267,8 @@ arg_interval(FunctionCallInfo fcinfo, int argno, const char *name)
 	if (PG_ARGISNULL(argno))
 		ticket_error(ERROR_BAD_ARGUMENT, NULL, NULL, "%s must not be NULL", name);
 	span = PG_GETARG_INTERVAL_P(argno);
-	if (INTERVAL_NOT_FINITE(span) || abs(span->month) > 12000 || abs(span->day) > 366000 ||
+	/* Roughly first, as parts of extreme size are more than 64 bits hold. */
+	if (INTERVAL_NOT_FINITE(span) || interval_days(span) < 0 || interval_days(span) > 367 ||
 		interval_us(span) < 1000 || interval_us(span) > 366 * USECS_PER_DAY)
 		ticket_error(ERROR_BAD_ARGUMENT,
 					 psprintf("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out,

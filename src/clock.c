@@ -22,11 +22,16 @@ clock_now(void)
 	return GetCurrentTimestamp() + (int64) (ticket_clock_offset * 1000.0);
 }
 
-/* Microseconds of a span; a month counts 30 days, as in justify_days(). */
+/*
+ * Microseconds of a span, of one for which 64 bits are enough; a month counts 30
+ * days, as in justify_days().  Its parts may be more: they are added modulo 2^64.
+ */
 int64
 interval_us(const Interval *span)
 {
-	return ((int64) span->month * DAYS_PER_MONTH + span->day) * USECS_PER_DAY + span->time;
+	int64 days = (int64) span->month * DAYS_PER_MONTH + span->day;
+
+	return (int64) ((uint64) days * USECS_PER_DAY + (uint64) span->time);
 }
 
 Interval *

@@ -384,7 +384,8 @@ insert_one(Batch *batch, Entrant *entrant)
 		meet(batch, entrant, &met, active);
 		/* Nothing ends when it has changed meanwhile, and it is met again. */
 		if (entrant->state == ENTRANT_TAKEN)
-			(void) end_ticket(&met.token, active ? "expired" : "left", clock_now(), !active);
+			(void) end_ticket(&met.token, active ? "expired" : "left",
+							  active ? "timeout" : "rejoined", clock_now(), !active);
 	}
 }
 

@@ -21,10 +21,9 @@
 #include "ticket.h"
 #include "token.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 
-/* No estimate beyond this is told. */
-#define MAX_WAIT_US (366.0 * USECS_PER_DAY)
 /* Who polls as told is heard this often before idle_ttl is over. */
 #define POLLS_PER_IDLE_TTL 3
 
@@ -74,21 +73,13 @@ ticket_view_row(FunctionCallInfo fcinfo, const TicketView *view)
 	return answer_return(fcinfo, &ticket_answer, values, nulls);
 }
 
-/* -1: not known. */
+/* Told in whole steps; -1: not known. */
 static int64
-estimated_wait(const Queue *queue, int64 position, TimestampTz now)
+wait_told(const Queue *queue, int64 us)
 {
-	const QueueConfig *config = &queue->config;
-	double rate = queue_outflow(queue, now);
-	int64 us;
+	int64 step = queue->config.wait_step;
 
-	if (config->mode == MODE_PAUSED || rate * MAX_WAIT_US < position * 1e6)
-		return -1;
-	us = position / rate * 1e6;
-	if (config->opens_at > now)
-		us += config->opens_at - now;
-	/* Told in whole steps. */
-	return (us + config->wait_step - 1) / config->wait_step * config->wait_step;
+	return us < 0 ? -1 : (us + step - 1) / step * step;
 }
 
 /*
@@ -97,14 +88,14 @@ estimated_wait(const Queue *queue, int64 position, TimestampTz now)
  * half the wait, so that nobody sleeps through his turn.
  */
 static int64
-poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
+poll_after(const Queue *queue, int64 position, int64 wait_us, bool measured)
 {
 	const QueueConfig *config = &queue->config;
 	double span = config->poll_back - config->poll_front;
 	int64 us = config->poll_front + (int64) (span * Min(position - 1, config->poll_back_position) /
 											 config->poll_back_position);
 
-	if (wait_us >= 0 && queue_outflow_measured(queue, now))
+	if (wait_us >= 0 && measured)
 		us = Min(us, Max(config->poll_front, wait_us / 2));
 	return Max(1000, Min(us, config->idle_ttl / POLLS_PER_IDLE_TTL));
 }
@@ -113,11 +104,13 @@ poll_after(const Queue *queue, int64 position, int64 wait_us, TimestampTz now)
 void
 view_position(TicketView *view, const Queue *queue, int64 position, TimestampTz now)
 {
+	bool measured;
+
 	view->status = "waiting";
 	view->live = true;
 	view->position = position;
-	view->wait_us = estimated_wait(queue, view->position, now);
-	view->poll_us = poll_after(queue, view->position, view->wait_us, now);
+	view->wait_us = wait_told(queue, queue_wait(queue, position, &measured, now));
+	view->poll_us = poll_after(queue, position, view->wait_us, measured);
 }
 
 /* With the queue lock held. */
@@ -162,15 +155,18 @@ static SavedPlan queue_exists = {"SELECT 1 FROM ticket.queue WHERE queue_id" EQ 
  * or it was to end only while it waits and has just been let in.
  */
 static int
-end_row(const Token *token, const char *status, TimestampTz now, bool if_waiting)
+end_row(const Token *token, const char *status, const char *reason, TimestampTz now,
+		bool if_waiting)
 {
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum(status),
 		[COL_ENTRY_ENDED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_END_REASON] = CStringGetTextDatum(reason),
 	};
 	static const bool replace[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = true,
 		[COL_ENTRY_ENDED_AT] = true,
+		[COL_ENTRY_END_REASON] = true,
 	};
 	bool nulls[ENTRY_ROW_SIZE] = {false};
 	ScanKeyData key[2];
@@ -211,9 +207,10 @@ end_row(const Token *token, const char *status, TimestampTz now, bool if_waiting
 }
 
 bool
-end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting)
+end_ticket(const Token *token, const char *status, const char *reason, TimestampTz now,
+		   bool if_waiting)
 {
-	int ended = end_row(token, status, now, if_waiting);
+	int ended = end_row(token, status, reason, now, if_waiting);
 	Queue *queue;
 
 	if (ended == 0)
@@ -335,6 +332,7 @@ insert_ticket(const TicketView *view, text *user, TimestampTz now)
 		[COL_ENTRY_ADMITTED_AT] = !active,
 		[COL_ENTRY_EXPIRES_AT] = !active,
 		[COL_ENTRY_ENDED_AT] = true,
+		[COL_ENTRY_END_REASON] = true,
 	};
 
 	if (!known)
@@ -395,7 +393,7 @@ keep_ticket(TicketView *view, bool active, TimestampTz now)
 	}
 	view_active(view, view->expires_at, now);
 	if (!view->live)
-		view->ended_active = end_ticket(&view->token, "expired", now, false);
+		view->ended_active = end_ticket(&view->token, "expired", "timeout", now, false);
 	return view->live;
 }
 
@@ -438,7 +436,7 @@ meet_ticket(TicketView *view, text *user, TimestampTz now)
 			return met.token.place != 0 && keep_ticket(view, active, clock_now());
 		}
 		/* Nothing ends when it has just been let in, and it is met again. */
-		if (end_ticket(&met.token, "left", now, true) && view->expires_at == 0)
+		if (end_ticket(&met.token, "left", "rejoined", now, true) && view->expires_at == 0)
 			hear_waiting(view, now);
 	} while (!insert_ticket(view, user, now));
 	return true;
@@ -604,11 +602,85 @@ ticket_status(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
 }
 
+static AnswerType found_answer = {.n_columns = 8, .row_type = "ticket_found"};
+
+static SavedPlan find_ended_entry = {
+	"SELECT place, secret FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND user_id" EQ "$2 AND ended_at IS NOT NULL"
+	" ORDER BY place DESC LIMIT 1",
+	2,
+	{INT8OID, TEXTOID},
+};
+
+static SavedPlan read_entry_end = {
+	"SELECT ended_at, end_reason FROM ticket.queue_entry"
+	" WHERE queue_id" EQ "$1 AND place" EQ "$2 AND secret" EQ "$3",
+	3,
+	{INT8OID, INT8OID, INT8OID},
+};
+
+/* The last ticket of the user in the queue that has ended; as find_ticket(). */
+static bool
+find_ended_ticket(TicketView *view, text *user)
+{
+	Datum args[2] = {Int64GetDatum(view->token.queue_id), PointerGetDatum(user)};
+	OwnerContext owner;
+	bool found;
+
+	owner_begin(&owner);
+	found = plan_read_latest(&find_ended_entry, args, NULL) > 0;
+	if (found)
+	{
+		view->token.place = result_int64(0, 1);
+		view->token.secret = result_int64(0, 2);
+	}
+	owner_end(&owner);
+	return found;
+}
+
+/* Adds when and why a ticket ended to what its user is told. */
+static Datum
+found_row(const TicketView *view)
+{
+	Datum args[3] = {Int64GetDatum(view->token.queue_id), Int64GetDatum(view->token.place),
+					 Int64GetDatum(view->token.secret)};
+	Datum values[8];
+	bool nulls[8] = {false};
+	OwnerContext owner;
+
+	ticket_view_columns(view, values, nulls);
+	nulls[6] = nulls[7] = true;
+	if (view->live)
+		return answer_row(&found_answer, values, nulls);
+	owner_begin(&owner);
+	if (plan_read_latest(&read_entry_end, args, NULL) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(owner.caller);
+		Datum reason = result_datum(0, 2, &nulls[7]);
+
+		values[6] = result_datum(0, 1, &nulls[6]);
+		if (!nulls[7])
+			values[7] = datumCopy(reason, false, -1);
+		MemoryContextSwitchTo(old);
+	}
+	owner_end(&owner);
+	/* Its time is up, and nobody has tidied yet. */
+	if (nulls[6])
+	{
+		values[6] = TimestampTzGetDatum(view->expires_at);
+		values[7] = CStringGetTextDatum("timeout");
+		nulls[6] = nulls[7] = false;
+	}
+	return answer_row(&found_answer, values, nulls);
+}
+
 /*
- * ticket_find(queue_id bigint, user_id text) -> as ticket_enqueue
+ * ticket_find(queue_id bigint, user_id text)
+ * -> (ticket_enqueue's columns, ended_at timestamptz, end_reason text)
  *
  * For the operator: the ticket that a user has in a queue, as the user is told
- * of it, token included; NULL: none that lives.  No sign of life.
+ * of it, token included; of one who has none, the last that ended, when and why.
+ * NULL: there is none, or its row is gone (retention).  No sign of life.
  *
  * Errors: 22023, TK005, TK014.  Locks: queue lock, shared.
  */
@@ -625,14 +697,14 @@ ticket_find(PG_FUNCTION_ARGS)
 
 	memory_require();
 	owner_begin(&owner);
-	found = find_ticket(&view, user, &active);
+	found = find_ticket(&view, user, &active) || find_ended_ticket(&view, user);
 	if (!found && plan_read_latest(&queue_exists, args, NULL) == 0)
 		queue_not_found(view.token.queue_id);
 	owner_end(&owner);
 	if (!found)
 		PG_RETURN_NULL();
 	view_from_table(&view, clock_now());
-	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
+	PG_RETURN_DATUM(found_row(&view));
 }
 
 /* ---------- leave ---------- */
@@ -660,7 +732,7 @@ ticket_leave(PG_FUNCTION_ARGS)
 		token_invalid();
 	queues_ready();
 	owner_begin(&owner);
-	left = end_ticket(&token, "left", clock_now(), false);
+	left = end_ticket(&token, "left", "left", clock_now(), false);
 	if (!left)
 	{
 		Datum args[3] = {Int64GetDatum(token.queue_id), Int64GetDatum(token.place),

@@ -39,7 +39,8 @@ extern void view_active(TicketView *view, TimestampTz expires_at, TimestampTz no
 extern bool rejoins_at_back(int64 queue_id);
 extern bool find_ticket(TicketView *view, text *user, bool *active);
 extern bool insert_ticket(const TicketView *view, text *user, TimestampTz now);
-extern bool end_ticket(const Token *token, const char *status, TimestampTz now, bool if_waiting);
+extern bool end_ticket(const Token *token, const char *status, const char *reason, TimestampTz now,
+					   bool if_waiting);
 extern void queue_row_check(int64 queue_id);
 extern void no_such_queue(int64 queue_id) pg_attribute_noreturn();
 

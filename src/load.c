@@ -17,6 +17,8 @@
 
 #include "load.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -27,6 +29,7 @@
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/executor.h"
 #include "metrics.h"
 #include "miscadmin.h"
@@ -45,6 +48,10 @@
 PG_FUNCTION_INFO_V1(ticket_require_primary);
 PG_FUNCTION_INFO_V1(ticket_queue_follow);
 PG_FUNCTION_INFO_V1(ticket_queue_entry_follow);
+
+/* Who was let in earlier, or not at all: after so many one looks back no further. */
+#define LOOK_BACK_EARLIER 100
+#define LOOK_BACK_NEVER 10000
 
 static object_access_hook_type prev_object_access_hook = NULL;
 
@@ -140,13 +147,12 @@ load_queues(Relation relation, Snapshot snapshot)
 	table_endscan(scan);
 }
 
-/* Returns false when the place does not fit. */
+/* Takes a row that lives; returns false when the place does not fit. */
 static bool
 load_entry(TupleTableSlot *row, TimestampTz now, MemoryFull *full)
 {
 	bool isnull;
-	bool ended;
-	bool ok = true;
+	bool ok;
 	int64 queue_id = DatumGetInt64(slot_getattr(row, COL_ENTRY_QUEUE_ID, &isnull));
 	int64 place = DatumGetInt64(slot_getattr(row, COL_ENTRY_PLACE, &isnull));
 	uint64 secret = DatumGetInt64(slot_getattr(row, COL_ENTRY_SECRET, &isnull));
@@ -156,55 +162,180 @@ load_entry(TupleTableSlot *row, TimestampTz now, MemoryFull *full)
 	TimestampTz expires_at =
 		active ? DatumGetTimestampTz(slot_getattr(row, COL_ENTRY_EXPIRES_AT, &isnull)) : 0;
 	Queue *queue;
-	Line *line;
 
-	(void) slot_getattr(row, COL_ENTRY_ENDED_AT, &ended);
-	ended = !ended;
-	if (!ended)
-		memory_note_entry(queue_id, DatumGetTextPP(slot_getattr(row, COL_ENTRY_USER_ID, &isnull)));
+	memory_note_entry(queue_id, DatumGetTextPP(slot_getattr(row, COL_ENTRY_USER_ID, &isnull)));
 	queue = queue_acquire(queue_id, LW_EXCLUSIVE);
 	if (queue == NULL)
 		return true;
-	line = queue_line(queue);
-	line->next_place = Max(line->next_place, place + 1);
-
-	/* Whom the rate let in within the last interval has used up its tokens. */
-	if (active && admitted_at > now - queue->config.promote_interval)
-		queue->bucket = Max(0, queue->bucket - 1);
-	if (!ended)
+	ok = queue_take_place(queue, place, secret, full) != 0;
+	if (ok && active)
 	{
-		ok = queue_take_place(queue, place, secret, full) != 0;
-		if (ok && active)
-		{
-			line_set(line, memory_pool(), place, LINE_ACTIVE, expires_at);
-			queue_note_end(queue, expires_at);
-			queue->active++;
-		}
-		else if (ok)
-			line_set(line, memory_pool(), place, LINE_WAITING, now);
+		line_set(queue_line(queue), memory_pool(), place, LINE_ACTIVE, expires_at);
+		queue_note_end(queue, expires_at);
+		queue->active++;
+		queue->stay_us += Max(0, now - admitted_at);
+		queue->stays_at = now;
+		/* Whom the rate let in within the last interval has used up its tokens. */
+		if (admitted_at > now - queue->config.promote_interval)
+			queue->bucket = Max(0, queue->bucket - 1);
 	}
+	else if (ok)
+		line_set(queue_line(queue), memory_pool(), place, LINE_WAITING, now);
 	queue_release(queue);
 	return ok;
 }
 
-static void
-load_entries(Relation relation, Snapshot snapshot)
+/* Where the rows stand that live, as their index has it, in the order of the table. */
+static ItemPointerData *
+find_live(Relation relation, Snapshot snapshot, int64 *n)
 {
-	TableScanDesc scan = begin_table_scan(relation, snapshot);
+	Relation index = index_open(relation_oid(REL_QUEUE_ENTRY_LIVE_USER), AccessShareLock);
+	IndexScanDesc scan = begin_index_scan(relation, index, snapshot, 0);
+	int64 size = 1024;
+	ItemPointerData *rows = palloc(size * sizeof(ItemPointerData));
+	ItemPointer row;
+
+	*n = 0;
+	index_rescan(scan, NULL, 0, NULL, 0);
+	while ((row = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*n == size)
+		{
+			size *= 2;
+			rows = repalloc_huge(rows, size * sizeof(ItemPointerData));
+		}
+		rows[(*n)++] = *row;
+	}
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+	qsort(rows, *n, sizeof(ItemPointerData),
+		  (int (*)(const void *, const void *)) ItemPointerCompare);
+	return rows;
+}
+
+/* Reads the rows that live, page by page; those that have ended are not touched. */
+static void
+load_entries(Relation relation, Snapshot snapshot, TimestampTz now)
+{
 	TupleTableSlot *row = table_slot_create(relation, NULL);
-	TimestampTz now = clock_now();
+	IndexFetchTableData *fetch = table_index_fetch_begin(relation);
+	int64 n;
+	ItemPointerData *rows = find_live(relation, snapshot, &n);
 	MemoryFull full;
 	bool ok = true;
 
-	while (ok && table_scan_getnextslot(scan, ForwardScanDirection, row))
+	for (int64 i = 0; ok && i < n; i++)
 	{
+		bool again = false;
+
 		CHECK_FOR_INTERRUPTS();
-		ok = load_entry(row, now, &full);
+		if (table_index_fetch_tuple(fetch, &rows[i], snapshot, row, &again, NULL))
+			ok = load_entry(row, now, &full);
 	}
+	table_index_fetch_end(fetch);
 	ExecDropSingleTupleTableSlot(row);
-	table_endscan(scan);
+	pfree(rows);
 	if (!ok)
 		memory_full_error(&full, "the tickets in ticket.queue_entry do not fit into shared memory");
+}
+
+/* What rows that have ended say of a queue. */
+typedef struct EndedRows
+{
+	int64 last_place; /* the last given out, to whomever */
+	double used; /* tokens used by those let in within the interval who are out again */
+} EndedRows;
+
+/*
+ * Looks back from those who wait at who was let in before, in the order of places,
+ * which is that of being let in, but for those who were passed over.  It goes no
+ * further than it has to: to whom was let in before the interval, or as far as
+ * there are tokens.  Where very many left without being let in, it takes the
+ * tokens as used rather than read them all.
+ */
+static void
+read_ended(Relation relation, Snapshot snapshot, int64 queue_id, int64 before, TimestampTz since,
+		   double tokens, EndedRows *ended)
+{
+	Relation index = index_open(relation_oid(REL_QUEUE_ENTRY_PKEY), AccessShareLock);
+	TupleDesc columns = RelationGetDescr(relation);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple row;
+	int earlier = 0;
+	int never = 0;
+
+	memset(ended, 0, sizeof(EndedRows));
+	ScanKeyInit(&key[0], COL_ENTRY_QUEUE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(queue_id));
+	ScanKeyInit(&key[1], COL_ENTRY_PLACE, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(before));
+	scan = systable_beginscan_ordered(relation, index, snapshot, 1, key);
+	row = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (row)
+	{
+		bool isnull;
+
+		ended->last_place = DatumGetInt64(heap_getattr(row, COL_ENTRY_PLACE, columns, &isnull));
+	}
+	systable_endscan_ordered(scan);
+
+	scan = systable_beginscan_ordered(relation, index, snapshot, 2, key);
+	while (ended->used < tokens && earlier < LOOK_BACK_EARLIER &&
+		   (row = systable_getnext_ordered(scan, BackwardScanDirection)) != NULL)
+	{
+		bool waited;
+		bool lives;
+		TimestampTz admitted_at =
+			DatumGetTimestampTz(heap_getattr(row, COL_ENTRY_ADMITTED_AT, columns, &waited));
+
+		CHECK_FOR_INTERRUPTS();
+		(void) heap_getattr(row, COL_ENTRY_ENDED_AT, columns, &lives);
+		if (waited)
+			never++;
+		else if (admitted_at <= since)
+			earlier++;
+		else
+		{
+			never = earlier = 0;
+			ended->used += lives ? 0 : 1;
+		}
+		if (never == LOOK_BACK_NEVER)
+			ended->used = tokens;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+}
+
+/* Which places have been given out, and what is left of the rate, queue by queue. */
+static void
+load_ended(Relation relation, Snapshot snapshot, TimestampTz now)
+{
+	int n;
+	int64 *ids = queue_ids(&n);
+
+	for (int i = 0; i < n; i++)
+	{
+		Queue *queue = queue_acquire(ids[i], LW_SHARED);
+		EndedRows ended;
+		TimestampTz since;
+		int64 first;
+		double tokens;
+
+		if (queue == NULL)
+			continue;
+		first = line_next(queue_line(queue), memory_pool(), LINE_WAITING, 0);
+		since = now - queue->config.promote_interval;
+		tokens = queue->bucket;
+		queue_release(queue);
+		read_ended(relation, snapshot, ids[i], first ? first : PG_INT64_MAX, since, tokens, &ended);
+		queue = queue_acquire(ids[i], LW_EXCLUSIVE);
+		if (queue == NULL)
+			continue;
+		queue_line(queue)->next_place = Max(queue_line(queue)->next_place, ended.last_place + 1);
+		queue->bucket = Max(0, queue->bucket - ended.used);
+		queue_release(queue);
+	}
 }
 
 /*
@@ -225,11 +356,19 @@ load_database(bool stale)
 	{
 		uint64 changes = database_begin_load();
 		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+		TimestampTz now = clock_now();
 
 		database_clear(MyDatabaseId, false);
+		/*
+		 * Others wait for this, so a timeout of the one who happens to read waits
+		 * until it is done: else each would begin anew, and nobody get in.
+		 */
+		HOLD_CANCEL_INTERRUPTS();
 		load_queues(queue, snapshot);
-		load_entries(entry, snapshot);
+		load_entries(entry, snapshot, now);
+		load_ended(entry, snapshot, now);
 		database_end_load(changes);
+		RESUME_CANCEL_INTERRUPTS();
 		metrics_add(METRIC_QUEUE_READS, 1);
 		UnregisterSnapshot(snapshot);
 	}

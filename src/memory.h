@@ -102,6 +102,11 @@ typedef struct Queue
 	TimestampTz outflow_began; /* when it went first; after a long halt: last */
 	TimestampTz halted_at; /* since when that clock stands; DT_NOEND: it goes */
 
+	/* How long those stay who are let in, as seen lately. */
+	double stay_us; /* spent inside, by all, over yet or not */
+	double stays_over; /* stays that have come to their end */
+	TimestampTz stays_at; /* until when time inside is counted; 0: not yet */
+
 	/* Since the queue was loaded. */
 	int64 entered;
 	int64 promoted;
@@ -186,9 +191,9 @@ extern bool queue_is_silent(const Queue *queue, TimestampTz heard, TimestampTz n
 extern void queue_configure(Queue *queue, const QueueConfig *config, TimestampTz now);
 extern void queue_follow_line(Queue *queue, TimestampTz now);
 extern void queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended,
-						TimestampTz now);
+						int64 stays_over, TimestampTz now);
 extern TimestampTz queue_promote_due(const Queue *queue, TimestampTz now);
-extern bool queue_outflow_measured(const Queue *queue, TimestampTz now);
+extern int64 queue_wait(const Queue *queue, int64 position, bool *measured, TimestampTz now);
 extern double queue_outflow(const Queue *queue, TimestampTz now);
 extern double queue_promoted_rate(const Queue *queue, TimestampTz now);
 extern double queue_ended_rate(const Queue *queue, TimestampTz now);

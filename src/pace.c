@@ -11,6 +11,9 @@
 
 #include "memory.h"
 
+/* No estimate beyond this is told. */
+#define MAX_WAIT_US (366.0 * USECS_PER_DAY)
+
 /* ---------- what is allowed ---------- */
 
 /*
@@ -147,6 +150,31 @@ meter_rescale(Meter *meter, TimestampTz now, int64 from, int64 to)
 	meter->at = now;
 }
 
+/* The time spent inside, with what those inside have spent by now. */
+static double
+stay_us_by(const Queue *queue, TimestampTz now)
+{
+	return queue->stay_us + queue_line(queue)->n_active * (double) Max(0, now - queue->stays_at);
+}
+
+/*
+ * Brings what is known of stays up to now.  One sum by the other is the length of
+ * a stay, where one that is not over counts for as long as it has lasted.  Both
+ * are halved when the room has been left twice over: what was long ago counts less.
+ */
+static void
+stays_follow(Queue *queue, TimestampTz now)
+{
+	if (queue->stays_at != 0)
+		queue->stay_us = stay_us_by(queue, now);
+	queue->stays_at = now;
+	if (queue->stays_over > 2.0 * queue->config.capacity + 100)
+	{
+		queue->stay_us /= 2;
+		queue->stays_over /= 2;
+	}
+}
+
 /* Measures the outflow anew. */
 static void
 outflow_begin(Queue *queue, TimestampTz now)
@@ -155,18 +183,28 @@ outflow_begin(Queue *queue, TimestampTz now)
 	queue->outflow_began = now;
 }
 
+/* Whether nobody can be let in before somebody has left. */
+static bool
+room_is_full(const Queue *queue)
+{
+	return queue->config.mode != MODE_PASSTHROUGH &&
+		   queue_line(queue)->n_active >= queue->config.capacity;
+}
+
 /*
- * Stops the clock of the outflow when the line cannot move, lets it go on when it
- * can.  A stop that lasted longer than outflow_window (a rehearsal, the night
+ * To be told before and after something changes.  Stops the clock of the outflow
+ * when the line cannot move, lets it go on when it can.  A stop that lasted longer than outflow_window (a rehearsal, the night
  * before the sale) is no part of what is told today: measuring begins anew.
  */
 void
 queue_follow_line(Queue *queue, TimestampTz now)
 {
-	bool moves = queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now);
+	bool moves =
+		queue_line(queue)->n_waiting > 0 && queue_is_open(queue, now) && !room_is_full(queue);
 	bool moved = queue->halted_at == DT_NOEND;
 	int64 gap = now - queue->halted_at;
 
+	stays_follow(queue, now);
 	if (moves == moved)
 		return;
 	if (!moves)
@@ -188,9 +226,10 @@ queue_follow_line(Queue *queue, TimestampTz now)
 	}
 }
 
-/* from_line: how many of those promoted had waited. */
+/* from_line: how many of those promoted had waited; stays_over: of those ended, been in. */
 void
-queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, TimestampTz now)
+queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, int64 stays_over,
+			TimestampTz now)
 {
 	int64 window = queue->config.outflow_window;
 
@@ -207,6 +246,7 @@ queue_count(Queue *queue, int64 promoted, int64 from_line, int64 ended, Timestam
 	}
 	if (ended > 0)
 		meter_add(&queue->ends, ended, now, window);
+	queue->stays_over += stays_over;
 	queue->promoted += promoted;
 	queue->ended += ended;
 }
@@ -221,8 +261,8 @@ outflow_now(const Queue *queue, TimestampTz now)
 }
 
 /* Whether the line has been seen moving. */
-bool
-queue_outflow_measured(const Queue *queue, TimestampTz now)
+static bool
+outflow_measured(const Queue *queue, TimestampTz now)
 {
 	return meter_rate(&queue->outflow, outflow_now(queue, now), queue->config.outflow_window) >= 0;
 }
@@ -248,11 +288,96 @@ queue_outflow(const Queue *queue, TimestampTz now)
 	return rate < 0 ? configured : Min(rate, configured);
 }
 
-/* Tickets that become active, a second. */
+/* How long a stay lasts, as seen lately; before any has ended, all of active_ttl. */
+static double
+stay_length(const Queue *queue, TimestampTz now)
+{
+	if (queue->stays_over <= 0)
+		return queue->config.active_ttl;
+	return Min(queue->config.active_ttl, stay_us_by(queue, now) / queue->stays_over);
+}
+
+/*
+ * How long the wait is for room, for the n-th who needs somebody to leave, with
+ * `inside` inside and the others of the capacity going in now.
+ *
+ * Once stays have been seen to end, `capacity` of them in the time of one.
+ * Before, nobody is taken to leave early: those inside go one after the other
+ * as their time is up, from the first of them on, evenly about the mean; who has
+ * come after them has all of active_ttl.
+ */
+static double
+room_wait(const Queue *queue, int64 n, bool *measured, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	int64 inside = queue_line(queue)->n_active;
+	double ttl = config->active_ttl;
+	int64 turn = (n - 1) % config->capacity; /* who of the room */
+	double turns = (n - 1) / config->capacity;
+	double first;
+	double mean;
+
+	*measured = queue->stays_over > 0;
+	if (*measured)
+		return n * stay_length(queue, now) / config->capacity;
+	if (turn >= inside)
+		return (turns + 1) * ttl;
+	mean = Max(0.0, ttl - stay_us_by(queue, now) / inside);
+	first = Max(0, Min(queue->ends_at - now, config->active_ttl));
+	return turns * ttl + Min(ttl, first + 2.0 * turn / Max(1, inside - 1) * Max(0.0, mean - first));
+}
+
+/*
+ * How long one who waits at that position has to wait: for the rate or for room,
+ * whichever is longer, from the opening on.  In microseconds; -1: not known.
+ * `measured`: what the answer is made of has been seen, not only configured.
+ */
+int64
+queue_wait(const Queue *queue, int64 position, bool *measured, TimestampTz now)
+{
+	const QueueConfig *config = &queue->config;
+	int64 full = position - Max(0, config->capacity - queue_line(queue)->n_active);
+	double rate = queue_outflow(queue, now);
+	double us = rate > 0 ? position / rate * 1e6 : MAX_WAIT_US + 1;
+	bool stays_measured;
+
+	*measured = outflow_measured(queue, now);
+	if (config->mode == MODE_PAUSED)
+		return -1;
+	if (config->mode != MODE_PASSTHROUGH && full > 0)
+	{
+		double room;
+
+		if (config->capacity == 0)
+			return -1;
+		/* What is above the capacity has to leave first. */
+		full += Max(0, queue_line(queue)->n_active - config->capacity);
+		room = room_wait(queue, full, &stays_measured, now);
+		if (room > us)
+		{
+			us = room;
+			*measured = stays_measured;
+		}
+	}
+	if (us > MAX_WAIT_US)
+		return -1;
+	return (int64) us + (config->opens_at > now ? config->opens_at - now : 0);
+}
+
+/*
+ * Tickets that become active, a second, but not more than a whole room in a window
+ * and those who follow those who leave: a room fills only once.
+ */
 double
 queue_promoted_rate(const Queue *queue, TimestampTz now)
 {
-	return Max(0.0, meter_rate(&queue->promotions, now, queue->config.outflow_window));
+	const QueueConfig *config = &queue->config;
+	double rate = Max(0.0, meter_rate(&queue->promotions, now, config->outflow_window));
+
+	if (config->mode == MODE_PASSTHROUGH)
+		return rate;
+	return Min(rate, config->capacity * 1e6 / config->outflow_window +
+						 config->capacity * 1e6 / Max(1000.0, stay_length(queue, now)));
 }
 
 /* Tickets that end, a second. */

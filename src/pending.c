@@ -367,6 +367,7 @@ typedef struct Tally
 	int64 promoted;
 	int64 from_line; /* of these */
 	int64 ended;
+	int64 stays_over; /* of these, which were active */
 } Tally;
 
 /* Applies one change of a queue; returns when the runner should look at it. */
@@ -395,6 +396,7 @@ apply_queue_change(Queue *queue, const Change *change, Tally *tally)
 			if (change->counted)
 				queue->active--;
 			tally->ended++;
+			tally->stays_over += change->counted;
 			break;
 		case CHANGE_NEW_QUEUE:
 			queue->creator = 0;
@@ -460,7 +462,7 @@ apply_run(int first, TimestampTz *wake)
 	}
 	if (queue)
 	{
-		queue_count(queue, tally.promoted, tally.from_line, tally.ended, now);
+		queue_count(queue, tally.promoted, tally.from_line, tally.ended, tally.stays_over, now);
 		queue_follow_line(queue, now);
 		queue_release(queue);
 	}

@@ -193,7 +193,7 @@ queue_promote(int64 queue_id, int64 max_count)
 		MemoryContextReset(context);
 		promote_pick(queue_id, after, max_count - promoted, &step);
 		promoted += promote_write(queue_id, &step);
-		ended += queue_expire_places(queue_id, &step.silent, DT_NOBEGIN, step.now);
+		ended += queue_expire_places(queue_id, &step.silent, DT_NOBEGIN, "silent", step.now);
 		after = step.reached;
 	} while (after != 0 && promoted < max_count);
 	MemoryContextSwitchTo(caller);

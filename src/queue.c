@@ -139,17 +139,21 @@ pick_overdue(int64 queue_id, TimestampTz now, Places *places)
 /*
  * Ends the tickets at these places, except those that are no longer what they
  * were: active ones whose time is up by `ends_by`; DT_NOBEGIN: waiting ones.
+ * `reason` is what is told of why.
  */
 int
-queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, TimestampTz now)
+queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by, const char *reason,
+					TimestampTz now)
 {
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum("expired"),
 		[COL_ENTRY_ENDED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_END_REASON] = CStringGetTextDatum(reason),
 	};
 	static const bool replace[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = true,
 		[COL_ENTRY_ENDED_AT] = true,
+		[COL_ENTRY_END_REASON] = true,
 	};
 	PlacesChange change = {.queue_id = queue_id,
 						   .ends_by = ends_by,
@@ -201,8 +205,8 @@ expire_queue(int64 queue_id, bool idle, bool *more)
 	if (idle)
 		pick_silent(queue_id, now, &silent);
 	*more |= overdue.n == PLACES_BATCH || silent.n == PLACES_BATCH;
-	return queue_expire_places(queue_id, &overdue, now, now) +
-		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, now);
+	return queue_expire_places(queue_id, &overdue, now, "timeout", now) +
+		   queue_expire_places(queue_id, &silent, DT_NOBEGIN, "silent", now);
 }
 
 /* Whether somebody active may be over, or somebody waits and is to be looked at. */
@@ -350,7 +354,7 @@ clear_state(int64 queue_id, LineState state, int max_count)
 		if (places.n == 0)
 			break;
 		after = places.place[places.n - 1];
-		ended += queue_expire_places(queue_id, &places, ends_by, clock_now());
+		ended += queue_expire_places(queue_id, &places, ends_by, "cleared", clock_now());
 	} while (ended < max_count);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -468,7 +472,7 @@ queue_next_due(int64 queue_id, TimestampTz now)
  *		outflow float8, changes bigint, in_flight int, first_place bigint,
  *		ended_rate float8, promoted_rate float8, tokens float8, bytes bigint,
  *		ends_at timestamptz, limits_at timestamptz,
- *		places bigint, pages int, max_pages int)
+ *		places bigint, pages int, max_pages int, wait interval)
  *
  * The counters of this database's queues.  active counts places, admitted
  * counts room taken, transactions still running included; first_place is the
@@ -477,7 +481,8 @@ queue_next_due(int64 queue_id, TimestampTz now)
  * lets in now; bytes are those of the pages in use; no
  * active ticket ends before ends_at; limits_at is when fewer came to be allowed
  * in than before; places are those taken, transactions still running included;
- * pages those in use, max_pages as many as so many places may take.
+ * pages those in use, max_pages as many as so many places may take; wait is that
+ * of the last in line.
  *
  * Errors: TK014.  Locks: each queue lock in turn, shared.
  */
@@ -498,18 +503,23 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		Queue *queue = queue_open(ids[i], LW_SHARED);
 		Queue copy;
 		Line line;
-		Datum values[20];
-		bool nulls[20] = {false};
+		Datum values[21];
+		bool nulls[21] = {false};
 		TimestampTz now;
 		int64 first;
+		int64 wait;
+		double promoted;
+		bool measured;
 
 		if (queue == NULL)
 			continue;
 		copy = *queue;
 		line = *queue_line(queue);
 		first = line_next(queue_line(queue), memory_pool(), LINE_WAITING, 0);
-		queue_release(queue);
 		now = clock_now();
+		promoted = queue_promoted_rate(queue, now);
+		wait = first == 0 ? 0 : queue_wait(queue, line.n_waiting, &measured, now);
+		queue_release(queue);
 		values[0] = Int64GetDatum(ids[i]);
 		values[1] = Int64GetDatum(line.n_waiting);
 		values[2] = Int64GetDatum(line.n_active);
@@ -523,7 +533,7 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[10] = Int64GetDatum(first);
 		nulls[10] = first == 0;
 		values[11] = Float8GetDatum(queue_ended_rate(&copy, now));
-		values[12] = Float8GetDatum(queue_promoted_rate(&copy, now));
+		values[12] = Float8GetDatum(promoted);
 		values[13] = Float8GetDatum(queue_tokens(&copy, now));
 		values[14] = Int64GetDatum((int64) line.n_entries * sizeof(LinePage));
 		values[15] = TimestampTzGetDatum(copy.ends_at);
@@ -533,6 +543,8 @@ ticket_queue_memory(PG_FUNCTION_ARGS)
 		values[17] = Int64GetDatum(line.n_taken);
 		values[18] = Int32GetDatum(line.n_entries);
 		values[19] = Int32GetDatum(line.n_taken == 0 ? 0 : line_max_pages(line.n_taken));
+		values[20] = IntervalPGetDatum(us_interval(wait));
+		nulls[20] = wait < 0;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -12,7 +12,7 @@
 extern int64 *queue_ids(int *n);
 extern int queue_expire(int64 queue_id, bool idle, bool *more);
 extern int queue_expire_places(int64 queue_id, Places *places, TimestampTz ends_by,
-							   TimestampTz now);
+							   const char *reason, TimestampTz now);
 extern void queue_round(int64 queue_id, int *promoted, int *expired, bool *more);
 extern TimestampTz queue_next_due(int64 queue_id, TimestampTz now);
 

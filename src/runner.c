@@ -28,8 +28,10 @@
 #include "storage/ipc.h"
 #include "ticket.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/timeout.h"
 #include "utils/wait_event.h"
 
 PG_FUNCTION_INFO_V1(ticket_run);
@@ -67,6 +69,7 @@ typedef struct Round
 	bool locked; /* holds are left to whoever has them locked */
 	bool more_events; /* to be retired from the outbox */
 	TimestampTz timers_from; /* for this round; when it is over, for the next */
+	TimestampTz next_due; /* when the next is due */
 } Round;
 
 /*
@@ -163,10 +166,11 @@ ticket_tick(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(answer_row(&tick_answer, values, nulls));
 }
 
-/* When the round after this one is due, by the sale's clock. */
-static TimestampTz
-next_round_due(const Round *round, TimestampTz now)
+/* Notes when the round after this one is due, by the sale's clock. */
+static void
+find_next_due(Round *round)
 {
+	TimestampTz now = clock_now();
 	OwnerContext owner;
 	TimestampTz due;
 	int n_queues;
@@ -186,19 +190,80 @@ next_round_due(const Round *round, TimestampTz now)
 		due = Min(due, queue_due);
 	}
 	owner_end(&owner);
-	return due;
+	round->next_due = due;
 }
 
 /*
- * A round in a transaction of its own: one that fails is told to the log and
- * tried again later, so that no single row stops the clock.
+ * No timeout of the role or the database holds in what follows, up to the end of
+ * the transaction: they are meant for clients who wait for an answer.
+ */
+static void
+suspend_timeouts(void)
+{
+	static const char *const timeouts[] =
+	{ "statement_timeout",
+	  "lock_timeout",
+#if PG_VERSION_NUM >= 170000
+	  "transaction_timeout",
+#endif
+	};
+
+	for (int i = 0; i < (int) lengthof(timeouts); i++)
+		(void) set_config_option(timeouts[i], "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+								 true, 0, false);
+	/* The clock that was started with our CALL. */
+	if (get_timeout_active(STATEMENT_TIMEOUT))
+		disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
+/*
+ * Tells the log of an error, so that it can be tried again; but to be cancelled
+ * or terminated is not a failure, and is passed on.
+ */
+static void
+log_failure(ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(error);
+	ereport(LOG,
+			(errcode(error->sqlerrcode), errmsg("a round of ticket.run failed: %s", error->message)));
+	FreeErrorData(error);
+}
+
+/* Commits what has been done; SPI_commit() begins anew also where that fails. */
+static bool
+guarded_commit(MemoryContext context)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		SPI_commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (error)
+		log_failure(error);
+	return error == NULL;
+}
+
+/*
+ * A piece of work in a transaction of its own: one that fails, at its commit
+ * too, is told to the log and tried again later, so that no single row stops the
+ * clock.
  */
 static bool
 guarded(void (*work)(Round *), Round *round)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
-	volatile bool ok = true;
+	ErrorData *volatile error = NULL;
+	bool committed;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -209,44 +274,39 @@ guarded(void (*work)(Round *), Round *round)
 	}
 	PG_CATCH();
 	{
-		ErrorData *error;
-
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		/* To be cancelled or terminated is not a failure of the round. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
-		ereport(LOG,
-				(errcode(error->sqlerrcode), errmsg("a round of ticket.run failed: %s", error->message)));
-		FreeErrorData(error);
-		ok = false;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = resources;
-	return ok;
+	if (error)
+		log_failure(error);
+	committed = guarded_commit(context);
+	MemoryContextSwitchTo(context);
+	suspend_timeouts();
+	return error == NULL && committed;
 }
 
 /*
  * Sleeps until due, or until a commit wakes us; the shared entry tells commits
  * from when on they need not.  Returns at once when something has become due
  * between the round and now: the entry is set first and the tables looked at
- * after.
+ * after.  False: it could not look.
  */
-static void
-sleep_until_due(const Round *round, TimestampTz end)
+static bool
+sleep_until_due(Round *round, TimestampTz end)
 {
 	TimestampTz now = clock_now();
 	TimestampTz due;
 
 	database_set_runner(MyLatch, DT_NOEND);
 	ResetLatch(MyLatch);
-	due = next_round_due(round, now);
-	due = Min(due, Min(end, now + MAX_PAUSE_US));
-	SPI_commit();
+	if (!guarded(find_next_due, round))
+		return false;
+	due = Min(round->next_due, Min(end, now + MAX_PAUSE_US));
 	database_set_runner(MyLatch, due);
 	now = clock_now();
 	if (due <= now + MIN_PAUSE_US)
@@ -256,15 +316,17 @@ sleep_until_due(const Round *round, TimestampTz end)
 			 WL_LATCH_SET)
 		pg_usleep(MIN_PAUSE_US);
 	CHECK_FOR_INTERRUPTS();
+	return true;
 }
 
-static void
+static pg_noinline void
 run_rounds(TimestampTz end)
 {
 	Round round = {0};
 	TimestampTz history_at = 0;
 	TimestampTz all_timers_at = 0;
 
+	suspend_timeouts();
 	do
 	{
 		TimestampTz start = GetCurrentTimestamp();
@@ -276,22 +338,22 @@ run_rounds(TimestampTz end)
 			all_timers_at = start + ALL_TIMERS_PAUSE_US;
 		}
 		ok = guarded(sale_round, &round);
-		SPI_commit();
 		round_count(start, ok);
 		if (start >= history_at)
 		{
 			bool done = guarded(history_work, &round);
 
-			SPI_commit();
 			history_at = done && round.more_events ? 0 : start + HISTORY_PAUSE_US;
 		}
 		if (!ok)
+			pg_usleep(ERROR_PAUSE_US);
+		if ((!ok || !(round.more || round.more_events)) && !sleep_until_due(&round, end))
 		{
-			all_timers_at = 0;
+			ok = false;
 			pg_usleep(ERROR_PAUSE_US);
 		}
-		if (!ok || !(round.more || round.more_events))
-			sleep_until_due(&round, end);
+		if (!ok)
+			all_timers_at = 0;
 		CHECK_FOR_INTERRUPTS();
 	} while (clock_now() < end && !RecoveryInProgress());
 }
@@ -304,11 +366,40 @@ may_commit(FunctionCallInfo fcinfo)
 		   !castNode(CallContext, fcinfo->context)->atomic;
 }
 
+static void
+runner_unlock(void)
+{
+	database_set_runner(NULL, DT_NOBEGIN);
+	class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
+}
+
+/* With the lock of the runner, which goes however it ends. */
+static void
+run_and_unlock(TimestampTz end)
+{
+	PG_TRY();
+	{
+		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		run_rounds(end);
+		SPI_finish();
+	}
+	PG_CATCH();
+	{
+		runner_unlock();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	runner_unlock();
+}
+
 /*
  * run(duration interval default '1 minute')
  *
  * A procedure: rounds for that long, each its own transaction.  One runner per
  * database: a second returns at once.  Not inside a transaction block.
+ * statement_timeout and lock_timeout do not hold in it; what fails is told to the
+ * log and tried again.
  *
  * Errors: 22023, 2D000 (inside a transaction), TK014, TK016.
  * Locks: advisory lock of the database's runner for its whole time (tried);
@@ -332,18 +423,6 @@ ticket_run(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("another session runs this database's clock")));
 		PG_RETURN_VOID();
 	}
-	PG_TRY();
-	{
-		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		run_rounds(end);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		database_set_runner(NULL, DT_NOBEGIN);
-		class_unlock(LOCK_CLASS_RUNNER, 0, 0, true);
-	}
-	PG_END_TRY();
+	run_and_unlock(end);
 	PG_RETURN_VOID();
 }

@@ -139,11 +139,13 @@ entry_finish(int64 queue_id, int64 place, const text *user, TimestampTz now)
 	Datum values[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = CStringGetTextDatum("finished"),
 		[COL_ENTRY_ENDED_AT] = TimestampTzGetDatum(now),
+		[COL_ENTRY_END_REASON] = CStringGetTextDatum("paid"),
 	};
 	bool nulls[ENTRY_ROW_SIZE] = {false};
 	static const bool replace[ENTRY_ROW_SIZE] = {
 		[COL_ENTRY_STATUS] = true,
 		[COL_ENTRY_ENDED_AT] = true,
+		[COL_ENTRY_END_REASON] = true,
 	};
 	ScanKeyData key[2];
 	RowScan scan;

@@ -41,7 +41,7 @@ SELECT pg_temp.each_refused('queue_create, ' || what, call, '22023', VARIADIC ar
 	('promote_count', 'SELECT ticket.queue_create($$q$$, promote_count => %s)', ARRAY['NULL', '0', '-1']),
 	('promote_interval', 'SELECT ticket.queue_create($$q$$, promote_interval => %s)',
 		ARRAY['NULL', $$'0'$$, $$'-1 s'$$, $$'999 us'$$, $$'367 days'$$, $$'100000 years'$$, $$'-1 month 1 day'$$]),
-	('active_ttl', 'SELECT ticket.queue_create($$q$$, active_ttl => %s)', ARRAY['NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$]),
+	('active_ttl', 'SELECT ticket.queue_create($$q$$, active_ttl => %s)', ARRAY['NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$, $$'-2147483648 mons'$$, $$'-2147483648 mons -1288637400:11:24.588032'$$]),
 	('idle_ttl', 'SELECT ticket.queue_create($$q$$, idle_ttl => %s)', ARRAY['NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$]),
 	('opens_at', 'SELECT ticket.queue_create($$q$$, opens_at => %s)', ARRAY[$$'infinity'$$, $$'-infinity'$$])
 ) AS v(what, call, arguments);
@@ -50,7 +50,8 @@ SELECT ok(pg_temp.refusal(format($$SELECT ticket.queue_create('q', %s => 'infini
 	format('queue_create, %s: infinite', name))
 FROM unnest('{promote_interval,active_ttl,idle_ttl}'::text[]) AS name;
 SELECT pg_temp.each_allowed('queue_create', 'SELECT ticket.queue_create(%s)',
-	$$repeat('x', 255)$$, $$repeat('ü', 255)$$, $$'q', capacity => 0$$, $$'q', idle_ttl => '1 ms'$$, $$'q', idle_ttl => '366 days'$$);
+	$$repeat('x', 255)$$, $$repeat('ü', 255)$$, $$'q', capacity => 0$$, $$'q', idle_ttl => '1 ms'$$, $$'q', idle_ttl => '366 days'$$,
+	$$'q', idle_ttl => '12201 mons -366000 days'$$);
 SELECT pg_temp.each_refused('UPDATE queue', format('UPDATE ticket.queue SET %%s WHERE queue_id = %s', :q), '23514',
 	'capacity = -1', 'promote_count = 0', $$promote_interval = '0'$$, $$active_ttl = '-1 s'$$, $$idle_ttl = '0'$$,
 	$$opens_at = 'infinity'$$, $$mode = 'closed'$$, $$rejoin = 'front'$$, $$name = ''$$, 'queue_id = 4194304', 'queue_id = 0');
@@ -221,7 +222,9 @@ SELECT pg_temp.each_refused('outbox_read', 'SELECT * FROM ticket.outbox_read(%s)
 SELECT pg_temp.each_refused('outbox_hand_out', 'SELECT * FROM ticket.outbox_hand_out(%s)', '22023', 'NULL', '0', '-1', '100001');
 SELECT pg_temp.each_refused('outbox_ack', 'SELECT ticket.outbox_ack(%s)', '22023', 'NULL', $$'{NULL}'$$, $$ARRAY[gen_random_uuid(), NULL]$$,
 	$$ARRAY[ARRAY[gen_random_uuid()]]$$);
-SELECT pg_temp.each_refused('run', 'CALL ticket.run(%s)', '22023', 'NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$);
+SELECT pg_temp.each_refused('run', 'CALL ticket.run(%s)', '22023', 'NULL', $$'0'$$, $$'-1 s'$$, $$'367 days'$$,
+	-- In microseconds this is an hour, modulo 2^64.
+	$$'-2147483648 mons -1288637400:11:24.588032'$$);
 SELECT pg_temp.each_refused('run in a transaction', 'CALL ticket.run(%s)', '2D000', $$'1 s'$$);
 SELECT pg_temp.each_refused('verify', 'SELECT * FROM ticket.verify(%s)', '22023', 'NULL', $$'-1 s'$$, $$'1001 years'$$, $$'100000 years'$$);
 SELECT pg_temp.each_refused('grant_role, role', 'SELECT ticket.grant_role(%s, $$buyer$$)', 'TK005', $$''$$, $$'regress_ticket_nobody'$$);

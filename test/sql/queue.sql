@@ -76,8 +76,13 @@ SELECT queue_create('order', capacity => 0, promote_count => 10, promote_interva
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 6) AS i \gset
 SELECT is((SELECT array_agg(format('%s %s', "position", estimated_wait) ORDER BY i)
 	FROM generate_series(1, 6) AS i, ticket_enqueue(:q, 'u' || i)),
+	'{"1 ","2 ","3 ","4 ","5 ","6 "}', 'position; without capacity nobody knows the wait');
+UPDATE queue SET capacity = 6 WHERE queue_id = :q;
+SELECT is((SELECT array_agg(format('%s %s', "position", estimated_wait) ORDER BY i)
+	FROM generate_series(1, 6) AS i, ticket_enqueue(:q, 'u' || i)),
 	'{1 00:00:01,2 00:00:02,3 00:00:03,4 00:00:04,5 00:00:05,6 00:00:06}',
 	'position and wait by the configured rate');
+UPDATE queue SET capacity = 0 WHERE queue_id = :q;
 SELECT is(ticket_promote(:q), 0, 'nobody goes into a queue without capacity');
 UPDATE queue SET capacity = 5 WHERE queue_id = :q;
 SELECT is(ticket_promote(:q, 0), 0, 'max_count 0 promotes nobody');
@@ -226,7 +231,7 @@ SELECT is((SELECT status FROM ticket_status(:'d')), 'waiting', 'one asks in time
 SELECT is((SELECT status FROM ticket_find(:q, 'e')), 'waiting', 'the operator asks for another');
 SET ticket.clock_offset = '61s';
 SELECT is(ticket_expire(:q), 2, 'which is no sign of life');
-SELECT is((SELECT ticket_find(:q, 'e') IS NULL), true, 'find: a ticket that has ended');
+SELECT is((SELECT format('%s %s %s', status, "position" IS NULL, end_reason) FROM ticket_find(:q, 'e')), 'expired t silent', 'find: a ticket that has ended');
 RESET ticket.clock_offset;
 SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{f,g}'::text[]) AS u \gset
 SELECT is((SELECT ticket_leave(token) FROM ticket_find(:q, 'f')), true, 'find: to end it');
@@ -331,5 +336,44 @@ SELECT is(
 	(SELECT string_agg(format('%s: %s, tables %s', queue_id, pg_temp.memory(queue_id), pg_temp.counted(queue_id)), '; ')
 	FROM queue WHERE pg_temp.memory(queue_id) IS DISTINCT FROM pg_temp.counted(queue_id)),
 	NULL, 'shared memory has what the tables have, in every queue');
+
+-- ---------- why was I thrown out ----------
+
+SELECT queue_create('why', capacity => 10, active_ttl => '10 minutes') AS q \gset
+SELECT venue_create('why') AS v, concert_create('why') AS c \gset
+SELECT performance_create(:c, :v, now() + '30 days', :q) AS p \gset
+SELECT section_create(:p, 'why', 0, 1, 4) AS s \gset
+CREATE FUNCTION pg_temp.why(queue_id bigint, fan text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s %s %s %s', f.status, f.end_reason, f.ended_at = e.ended_at, f.token = s.token AND s.status = f.status)
+	FROM ticket_find(queue_id, fan) f, LATERAL ticket_status(f.token) s, LATERAL (
+		SELECT e.ended_at FROM queue_entry e WHERE e.queue_id = $1 AND e.user_id = fan ORDER BY place DESC LIMIT 1) e $$;
+SELECT token AS a FROM ticket_enqueue(:q, 'a') \gset
+SELECT reservation_id AS r FROM seat_hold(:p, '{1}', 'a', :'a') \gset
+SELECT status AS done FROM pay_reservation(:r, 'a') \gset
+SELECT is(pg_temp.why(:q, 'a'), 'finished paid t t', 'why: paid');
+SELECT ticket_leave(token) AS done FROM ticket_enqueue(:q, 'b') \gset
+SELECT is(pg_temp.why(:q, 'b'), 'left left t t', 'why: gave up');
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{c,d}'::text[]) AS u \gset
+SET ticket.clock_offset = '601s';
+SELECT is((SELECT format('%s %s %s %s', status, end_reason, ended_at = expires_at, ticket_leave(token)) FROM ticket_find(:q, 'c')),
+	'expired timeout t t', 'why: was active too long, and nobody has tidied');
+SELECT is(ticket_expire(:q), 1, 'tidy');
+SELECT is(pg_temp.why(:q, 'd'), 'expired timeout t t', 'why: was active too long');
+UPDATE queue SET capacity = 0, rejoin = 'back' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, u)) AS n FROM unnest('{e,f,g,e}'::text[]) AS u \gset
+SELECT is((SELECT array_agg(format('%s %s', status, end_reason) ORDER BY place) FROM queue_entry WHERE queue_id = :q AND user_id = 'e'),
+	'{left rejoined,"waiting "}', 'why: went to the end of the line');
+SELECT is((SELECT format('%s %s %s', status, "position", end_reason) FROM ticket_find(:q, 'e')), 'waiting 3 ', 'who is in again is not thrown out');
+SELECT is(queue_clear(:q, max_count => 1), 1, 'clear one');
+SELECT is(pg_temp.why(:q, 'f'), 'expired cleared t t', 'why: was sent home');
+SET ticket.clock_offset = '722s';
+SELECT is(ticket_expire(:q), 2, 'nobody asks');
+SELECT is(pg_temp.why(:q, 'g'), 'expired silent t t', 'why: stayed silent');
+SELECT is((SELECT ticket_find(:q, 'nobody') IS NULL), true, 'why: never came');
+SELECT is((SELECT count(*) FROM queue_entry WHERE queue_id = :q AND (end_reason IS NULL) <> (ended_at IS NULL)), 0::bigint, 'each end has its reason');
+UPDATE queue SET mode = 'passthrough' WHERE queue_id = :q;
+SELECT count(ticket_enqueue(:q, 'b')) AS n \gset
+SELECT is((SELECT format('%s %s', status, end_reason) FROM ticket_find(:q, 'b')), 'active ', 'why: in again');
+RESET ticket.clock_offset;
 
 SELECT * FROM finish();

@@ -47,12 +47,12 @@ UPDATE queue SET poll_front = '5 s', poll_back = '5 s', idle_ttl = '1 hour' WHER
 SELECT is(pg_temp.told(:q, '{1}'), '5', 'but after commit');
 
 -- Where 12 were promoted within 6 s, the 14th of those left waits 7 s.
-SELECT queue_create('fast', capacity => 12, idle_ttl => '1 day') AS q \gset
+SELECT queue_create('fast', capacity => 100, idle_ttl => '1 day') AS q \gset
 UPDATE queue SET poll_front = '1 s', poll_back = '1 hour', poll_back_position = 1, mode = 'paused' WHERE queue_id = :q;
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 26) AS i \gset
 SELECT is(pg_temp.told(:q, '{1,26}'), '1 3600', 'far back one asks seldom');
 UPDATE queue SET mode = 'open' WHERE queue_id = :q;
-SELECT is(ticket_promote(:q), 12, 'some go in');
+SELECT is(ticket_promote(:q, 12), 12, 'some go in');
 SET ticket.clock_offset = '6 s';
 SELECT ok(poll_after BETWEEN '3 s' AND '4 s', 'the line moves: one asks after half the wait')
 FROM ticket_enqueue(:q, 'u26');
@@ -64,6 +64,7 @@ RESET ticket.clock_offset;
 -- By the rate configured: 10 in 7 s.
 SELECT queue_create('wait', capacity => 0, promote_count => 10, promote_interval => '7 s') AS q \gset
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 20) AS i \gset
+UPDATE queue SET capacity = 1000 WHERE queue_id = :q;
 CREATE FUNCTION pg_temp.waits(queue_id bigint, users int[]) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(extract(epoch FROM t.estimated_wait)::numeric::real::text, ' ' ORDER BY n)
 	FROM unnest($2) WITH ORDINALITY AS u(u, n), ticket.ticket_enqueue($1, 'u' || u) AS t $$;
@@ -74,10 +75,12 @@ UPDATE queue SET wait_step = '1 minute' WHERE queue_id = :q;
 SELECT is(pg_temp.waits(:q, '{1,20}'), '60 60', 'in minutes');
 
 -- Measured: 100 in the first ten seconds, then none.
-SELECT queue_create('window', capacity => 100, promote_count => 1000000, promote_interval => '1 s', idle_ttl => '1 day') AS q \gset
+SELECT queue_create('window', capacity => 1000000, promote_count => 1000000, promote_interval => '1 s', idle_ttl => '1 day') AS q \gset
 UPDATE queue SET outflow_window = '10 s', wait_step = '1 ms' WHERE queue_id = :q;
 SELECT count(ticket_enqueue(:q, 'in' || i)) AS n FROM generate_series(1, 100) AS i \gset
+UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
 SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 20) AS i \gset
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
 -- Promotions a minute, as shown to the operator
 CREATE FUNCTION pg_temp.pace(queue_id bigint) RETURNS numeric LANGUAGE sql AS $$
 	SELECT round(promoted_per_minute) FROM ticket.queue_stats s WHERE s.queue_id = $1 $$;
@@ -110,7 +113,7 @@ SELECT ok((SELECT estimated_wait BETWEEN '10 s' AND '15 s' FROM ticket_enqueue(:
 SELECT ok((SELECT time_to_empty BETWEEN '10 s' AND '15 s' FROM queue_stats WHERE queue_id = :q), 'and so the operator');
 UPDATE queue SET opens_at = NULL WHERE queue_id = :q;
 SELECT is(pg_temp.waits(:q, '{100,500}'), '1 5', 'it opens: as configured');
-SELECT is(ticket_promote(:q), 100, 'the first go in');
+SELECT is(ticket_promote(:q, 100), 100, 'the first go in');
 SELECT is(pg_temp.waits(:q, '{500}'), '4', 'seen for less than a second: as configured');
 CREATE FUNCTION pg_temp.estimate(queue_id bigint, user_id text) RETURNS interval LANGUAGE sql AS $$
 	SELECT estimated_wait FROM ticket.ticket_enqueue($1, $2) $$;
@@ -130,16 +133,66 @@ SELECT is(pg_temp.waits(:q, '{500}'), '30', 'never faster than configured');
 RESET ticket.clock_offset;
 SELECT is(pg_temp.waits(:q, '{500}'), '30', 'nor by a clock that was put back');
 
-SELECT queue_create('straight', capacity => 5, promote_count => 100, promote_interval => '1 s', idle_ttl => '10 days') AS q \gset
+SELECT queue_create('straight', capacity => 1000, promote_count => 100, promote_interval => '1 s', idle_ttl => '10 days') AS q \gset
 UPDATE queue SET wait_step = '1 ms' WHERE queue_id = :q;
 SELECT count(ticket_enqueue(:q, 'in' || i)) AS n FROM generate_series(1, 5) AS i \gset
 SET ticket.clock_offset = '30s';
+UPDATE queue SET mode = 'paused' WHERE queue_id = :q;
+SELECT status FROM ticket_enqueue(:q, 'u1') \gset
+UPDATE queue SET mode = 'open' WHERE queue_id = :q;
 SELECT is(pg_temp.estimate(:q, 'u1'), '10 ms', 'who went straight in says nothing about the line');
 SELECT ok((SELECT promoted_per_minute BETWEEN 1 AND 10 FROM queue_stats WHERE queue_id = :q), 'but is counted by the minute');
 SET ticket.clock_offset = '89s';
 SELECT is(pg_temp.estimate(:q, 'u1'), '10 ms', 'nobody has been let in: as configured');
 SET ticket.clock_offset = '91s';
 SELECT is(pg_temp.estimate(:q, 'u1'), NULL, 'nor for a whole window: not known');
+RESET ticket.clock_offset;
+
+-- A room of ten, opened a second from now: 200 enter, all stay five minutes of the
+-- ten they may.  So it takes 95 minutes; before anybody has left, all of active_ttl counts.
+SELECT queue_create('room', capacity => 10, opens_at => clock() + '1 s', idle_ttl => '1 day') AS q \gset
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 200) AS i \gset
+SELECT ok(pg_temp.estimate(:q, 'u200') BETWEEN '3:09:50' AND '3:10:02', 'room: before it opens');
+SET ticket.clock_offset = '1s';
+SELECT is(ticket_promote(:q), 10, 'room: it opens');
+CREATE FUNCTION pg_temp.is_told(queue_id bigint, first interval, last interval, description text) RETURNS text LANGUAGE sql AS $$
+	SELECT ok(min(s.estimated_wait) BETWEEN first - '10 s' AND first + '30 s' AND max(s.estimated_wait) BETWEEN last - '10 s' AND last + '30 s'
+		AND max(q.time_to_empty) BETWEEN last - '10 s' AND last + '30 s' AND count(*) = count(s.estimated_wait)
+		AND max(q.promoted_per_minute) <= 12,
+		description)
+	FROM ticket.queue_entry e, LATERAL ticket.ticket_enqueue($1, e.user_id) s, ticket.queue_stats q
+	WHERE e.queue_id = $1 AND e.status = 'waiting' AND q.queue_id = $1 $$;
+SET ticket.clock_offset = '4s';
+SELECT pg_temp.is_told(:q, '00:09:57', '3:09:57', 'room: told at 4 s');
+SET ticket.clock_offset = '24s';
+SELECT pg_temp.is_told(:q, '00:09:37', '3:09:37', 'room: told at 24 s');
+SET ticket.clock_offset = '44s';
+SELECT pg_temp.is_told(:q, '00:09:17', '3:09:17', 'room: told at 44 s');
+SET ticket.clock_offset = '75s';
+SELECT pg_temp.is_told(:q, '00:08:46', '3:08:46', 'room: told at 75 s');
+SET ticket.clock_offset = '301s';
+CREATE FUNCTION pg_temp.all_leave(queue_id bigint) RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FILTER (WHERE ticket.ticket_leave(f.token)) FROM (SELECT e.user_id FROM ticket.queue_entry e
+		WHERE e.queue_id = $1 AND e.status = 'active' OFFSET 0) e, LATERAL ticket.ticket_find($1, e.user_id) f $$;
+SELECT is(pg_temp.all_leave(:q), 10::bigint, 'room: all leave after five minutes');
+SELECT is(ticket_promote(:q), 10, 'room: and ten go in');
+SELECT pg_temp.is_told(:q, '30 s', '1:30:00', 'room: told by how long people have stayed');
+UPDATE queue SET capacity = 0 WHERE queue_id = :q;
+SELECT is(pg_temp.estimate(:q, 'u200'), NULL, 'room: none');
+UPDATE queue SET capacity = 20 WHERE queue_id = :q;
+SELECT ok(pg_temp.estimate(:q, 'u200') BETWEEN '42 min' AND '43 min', 'room: twice as much');
+SELECT ok((SELECT estimated_wait < '1 s' OR estimated_wait = '1 s' FROM ticket_enqueue(:q, 'u21')), 'room: where there is some, the rate counts');
+RESET ticket.clock_offset;
+
+-- A room of three, stays of 40 s
+SELECT queue_create('three', capacity => 3, active_ttl => '40 s', idle_ttl => '1 day') AS q \gset
+SELECT count(ticket_enqueue(:q, 'u' || i)) AS n FROM generate_series(1, 12) AS i \gset
+SELECT is(pg_temp.waits(:q, '{4,6,7,12}'), '40 40 80 120', 'room: nobody has left');
+SET ticket.clock_offset = '10s';
+SELECT is(pg_temp.waits(:q, '{4,6,7,12}'), '30 30 70 110', 'room: nobody has left for ten seconds');
+SET ticket.clock_offset = '41s';
+SELECT is(ticket_promote(:q), 3, 'room: their time is up');
+SELECT is(pg_temp.waits(:q, '{7,9,12}'), '14 40 80', 'room: three in 40 s');
 RESET ticket.clock_offset;
 
 -- ---------- the clock put back ----------

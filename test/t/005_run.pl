@@ -217,15 +217,45 @@ next_can_start('cancelled');
 is($session->query_safe('SELECT 1'), "ended\n1", 'cancelled: its session goes on');
 $session->quit;
 
-$session = $node->background_psql('postgres', on_error_stop => 0);
-$session->{stdin} .= q(
-	\set VERBOSITY verbose
-	SET statement_timeout = '300ms';
-	CALL ticket.run('1 hour');
-);
-runner_ends($session, qr/57014/, 'statement_timeout: it says so');
-next_can_start('statement_timeout');
+# Timeouts that role or database set are for clients: a runner that has waited for
+# a lock for longer goes on.
+$node->safe_psql('postgres', q(ALTER DATABASE postgres SET statement_timeout = '300ms';
+	ALTER DATABASE postgres SET lock_timeout = '100ms'));
+($session, $pid) = start_runner();
+my $from = -s $node->logfile;
+$node->safe_psql('postgres', "SELECT ticket.queue_clear(1, true)");
+my $patient = enqueue($node, 'postgres', 'patient');
+$locker = $node->background_psql('postgres');
+$locker->query_safe('SET statement_timeout = 0; SET lock_timeout = 0;
+	BEGIN; LOCK TABLE ticket.hold_timer IN ACCESS EXCLUSIVE MODE');
+becomes("SELECT clock_timestamp() > waitstart + '300 milliseconds' FROM pg_locks WHERE pid = $pid AND NOT granted",
+	'a runner waits for a lock for longer than its timeouts');
+$locker->query_safe('COMMIT');
+$locker->quit;
+$hold = $node->safe_psql('postgres', "SELECT reservation_id FROM ticket.seat_hold(1, '{6}', 'patient', '$patient')");
+becomes("SELECT status = 'expired' FROM ticket.reservation WHERE reservation_id = $hold", '... and does its work then');
+is($node->safe_psql('postgres', "SELECT query LIKE '%ticket.run%' AND state = 'active' FROM pg_stat_activity WHERE pid = $pid"),
+	't', '... in the same CALL');
+unlike(substr(slurp_file($node->logfile), $from), qr/timeout|a round of ticket.run failed/, '... without a failure');
+
+# What fails only when a round is committed does not end it, either.
+$from = -s $node->logfile;
+$node->safe_psql('postgres', q(
+	CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not now'; END$$;
+	CREATE CONSTRAINT TRIGGER not_now AFTER UPDATE ON ticket.queue_entry DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW WHEN (NEW.user_id = 'late') EXECUTE FUNCTION not_now()));
+enqueue($node, 'postgres', 'late');
+$node->safe_psql('postgres', "SELECT ticket.ticket_leave('$patient')");
+$node->wait_for_log(qr/a round of ticket.run failed: not now/, $from);
+$node->safe_psql('postgres', 'DROP TRIGGER not_now ON ticket.queue_entry');
+becomes("SELECT status <> 'waiting' FROM ticket.queue_entry WHERE user_id = 'late'", 'a commit that failed is tried again');
+is($node->safe_psql('postgres', "SELECT query LIKE '%ticket.run%' AND state = 'active' FROM pg_stat_activity WHERE pid = $pid"),
+	't', '... in the same CALL');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+runner_ends($session, qr/57014/, 'cancelled under timeouts: it says so');
+is($session->query_safe('SHOW statement_timeout; SHOW lock_timeout'), "ended\n300ms\n100ms", '... and they hold again');
 $session->quit;
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL; SELECT ticket.queue_clear(1, true)');
 
 ($session, $pid) = start_runner();
 $session->{run}->signal('KILL');
@@ -235,7 +265,7 @@ next_can_start('a client that is gone');
 
 # One that can't do its work goes on trying, and says so in the log.
 ($session, $pid) = start_runner();
-my $from = -s $node->logfile;
+$from = -s $node->logfile;
 $node->safe_psql('postgres', q(ALTER TABLE ticket.reservation ADD CONSTRAINT broken CHECK (status <> 'expired') NOT VALID;
 	SELECT ticket.queue_create('second')));
 enqueue($node, 'postgres', 'g', 2);
