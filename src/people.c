@@ -237,8 +237,9 @@ static SavedPlan settle_account = {
 	}
 
 static SavedPlan rename_plan[] = {
-	/* No index on the tickets that have ended, which every fan would pay for. */
-	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1", RENAME_TYPES},
+	/* A ticket got in the last moment is one got after. */
+	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1 AND ended_at IS NOT NULL",
+	 RENAME_TYPES},
 	/* A hold that was made in the last moment is one made after. */
 	{"UPDATE ticket.reservation SET user_id = $2, idempotency_key = NULL, asked = NULL"
 	 " WHERE user_id" EQ "$1 AND status" NE "'held'",
