@@ -260,7 +260,7 @@ static SavedPlan settle_account = {
 	}
 
 static SavedPlan rename_plan[] = {
-	/* One that was entered in the last moment begins anew. */
+	/* A ticket got in the last moment is one got after. */
 	{"UPDATE ticket.queue_entry SET user_id = $2 WHERE user_id" EQ "$1 AND ended_at IS NOT NULL",
 	 RENAME_TYPES},
 	/* A hold that was made in the last moment is one made after. */

@@ -4,7 +4,9 @@
 # moment, and nothing that we do ourselves makes the line be read from the tables
 # again, for which everybody at the door would have to wait.
 #
-# FIGHT_SECONDS in the environment makes each fight longer (default 8).
+# Each round of a fight begins when all are connected, and there are as many as it
+# takes: nothing depends on how fast the machine is.  FIGHT_CALLS in the environment
+# is how often each client does something in a round (default 50).
 
 use strict;
 use warnings FATAL => 'all';
@@ -17,19 +19,69 @@ use PostgreSQL::Test::Utils;
 use Sale;
 use Test::More;
 
-my $seconds = $ENV{FIGHT_SECONDS} // 8;
+my $calls = $ENV{FIGHT_CALLS} // 50;
 
 my $node = sale_node('main', conf => 'max_connections = 300');
 $node->start;
 
-# Runs scripts, each with its weight, and tests that no client gave up.
+my $max_rounds = 30;
+
+# Starts clients that run scripts, each with its weight.
+sub start_clients
+{
+	my ($database, $clients, %scripts) = @_;
+	my %run = (out => '', error => '');
+	my @files;
+
+	for my $script (sort keys %scripts)
+	{
+		my $file = $node->basedir . '/' . $script =~ s/@.*//r;
+
+		append_to_file($file, "SELECT pg_advisory_xact_lock_shared(1);\n$scripts{$script}") unless -e $file;
+		push @files, '-f', $file . ($script =~ s/[^@]*//r);
+	}
+	$run{process} = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', $clients, '-j', 2, '-t', $calls, @files, $node->connstr($database) ],
+		'>', \$run{out}, '2>', \$run{error});
+	return \%run;
+}
+
+# Lets clients fight, and those at the side (a list of numbers and scripts) with
+# them, round by round until enough has happened: until the query says so.  They
+# wait at a gate, an advisory lock, until all of them are there.
 sub fight
 {
-	my ($database, $clients, $name, %scripts) = @_;
+	my ($database, $clients, $name, $enough, $side, %scripts) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $rounds = 0;
+	my $done = '';
+	my $all = $clients;
+	my $gate = $node->background_psql($database);
+	my @failed;
 
-	$node->pgbench("-n -c $clients -j 2 -T $seconds $database",
-		0, [qr/number of failed transactions: 0 /], [qr/^(?!.*(error|abort))/s], "$name: fought", \%scripts);
+	$all += $_->[0] for @$side;
+	while ($done ne 't' && !@failed && $rounds++ < $max_rounds)
+	{
+		$gate->query_safe('SELECT pg_advisory_lock(1)');
+		my @runs = map { start_clients($database, @$_) } [ $clients, %scripts ], map { [ $_->[0], %{ $_->[1] } ] } @$side;
+
+		$node->poll_query_until($database, "SELECT count(*) = $all FROM pg_locks WHERE locktype = 'advisory'
+				AND NOT granted AND classid = 0 AND objid = 1 AND objsubid = 1")
+		  or die "$name: not all are at the gate";
+		$gate->query_safe('SELECT pg_advisory_unlock(1)');
+		for my $run (@runs)
+		{
+			push @failed, "$run->{out}$run->{error}"
+			  if !$run->{process}->finish
+			  || $run->{out} !~ /number of failed transactions: 0 /
+			  || $run->{error} =~ /error|abort/;
+		}
+		$done = $node->safe_psql($database, $enough);
+	}
+	$gate->quit;
+	is("@failed", '', "$name: no client gave up");
+	is($done, 't', "$name: enough has happened; f: nothing ran");
+	note "$name: $rounds rounds";
 	return;
 }
 
@@ -99,7 +151,12 @@ sub ten_seats
 		  . q(SELECT count(ticket.point_charge('u' || i, 100000)) FROM generate_series(1, 100, 2) i));
 
 	local $ENV{PGOPTIONS} = $options;
-	fight($database, 64, $name, "$database.hold\@30" => q(
+	fight($database, 64, $name, q(
+			SELECT count(*) FILTER (WHERE call = 'hold' AND state = 'TK006') > 100
+				AND count(*) FILTER (WHERE call = 'hold' AND state = '00000') > 9
+				AND count(*) FILTER (WHERE call = 'pay' AND state = '00000') > 0
+				AND count(*) FILTER (WHERE call = 'cancel' AND state = '00000') > 0 FROM answer),
+		[], "$database.hold\@30" => q(
 			\set a random(1, 10)
 			\set b random(1, 10)
 			\set fan random(1, 100)
@@ -189,34 +246,20 @@ $node->safe_psql('door', q(UPDATE ticket.queue SET active_ttl = '30 milliseconds
 
 # Fifty who let people in and tidy, and four who watch, all the while that two
 # hundred come and go.
-sub side_clients
-{
-	my ($database, $clients, %scripts) = @_;
-	my @files;
-
-	for my $script (sort keys %scripts)
-	{
-		my $file = $node->basedir . '/' . $script =~ s/@.*//r;
-		append_to_file($file, $scripts{$script});
-		push @files, '-f', $file . ($script =~ s/[^@]*//r);
-	}
-	return IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-T', $seconds + 2, @files, $node->connstr($database) ],
-		'>', \my $out, '2>', \my $error);
-}
-
-my @side = (
-	side_clients('door', 50,
-		'door.promote@40' => 'SELECT promote();',
-		'door.back@4' => "BEGIN;\nSELECT promote();\nROLLBACK;",
-		'door.expire@6' => 'SELECT expire();'),
-	side_clients('door', 4, 'door.sample' => 'SELECT sample();'));
 my $fan = '\set fan random(1, 500)';
-fight('door', 200, 'one door',
+fight('door', 200, 'one door', q(
+		SELECT (SELECT count(*) > 100 AND max(active) > 0 AND max(waiting) > 0 FROM sample)
+			AND (SELECT count(*) > 100 FROM ticket.queue_entry WHERE status = 'expired' AND admitted_at IS NOT NULL)
+			AND (SELECT count(DISTINCT call) = 5 FROM answer WHERE state = '00000')),
+	[[ 50, {
+			'door.promote@40' => 'SELECT promote();',
+			'door.back@4' => "BEGIN;\nSELECT promote();\nROLLBACK;",
+			'door.expire@6' => 'SELECT expire();' } ],
+		[ 4, { 'door.sample' => 'SELECT sample();' } ]],
 	"door.enter\@20" => "$fan\nSELECT enter('u' || :fan);",
 	"door.rolled\@2" => "$fan\nBEGIN;\nSELECT enter('u' || :fan);\nROLLBACK;",
 	"door.look\@10" => "$fan\nSELECT look('u' || :fan);",
 	"door.leave\@5" => "$fan\nSELECT leave('u' || :fan);");
-ok($_->finish, 'one door: those at the side have worked, too') for @side;
 
 note explain { answers('door') };
 note $node->safe_psql('door', q(
@@ -279,15 +322,18 @@ $node->safe_psql('sale', q(
 	  . noted('promote', '', 'SELECT ticket.ticket_promote(1)')
 	  . noted('expire', '', 'SELECT ticket.ticket_expire()')
 	  . noted('round', '', 'SELECT expired_tickets FROM ticket.tick()'));
-@side = (
-	side_clients('sale', 8,
-		'sale.promote@40' => 'SELECT promote();',
-		'sale.round@20' => 'SELECT round();',
-		'sale.expire@10' => 'SELECT expire();',
-		'sale.set@1' => "UPDATE ticket.queue SET capacity = 30 + (10 * random())::int;",
-		'sale.clear@1' => 'SELECT clear(random() < 0.5);',
-		'sale.back@2' => "BEGIN;\nSELECT promote();\nROLLBACK;"));
-fight('sale', 64, 'a sale',
+my @calls = qw(enter look leave hold best pay begin confirm fail cancel withdraw find clear promote expire round);
+fight('sale', 64, 'a sale', sprintf(q(
+		SELECT (SELECT count(DISTINCT call) = %d FROM answer WHERE state = '00000')
+			AND (SELECT bool_or(begun_at IS NOT NULL) AND bool_or(begun_at IS NULL) FROM ticket.payment WHERE paid_at IS NOT NULL)),
+		scalar @calls),
+	[[ 8, {
+			'sale.promote@40' => 'SELECT promote();',
+			'sale.round@20' => 'SELECT round();',
+			'sale.expire@10' => 'SELECT expire();',
+			'sale.set@1' => "UPDATE ticket.queue SET capacity = 30 + (10 * random())::int;",
+			'sale.clear@1' => 'SELECT clear(random() < 0.5);',
+			'sale.back@2' => "BEGIN;\nSELECT promote();\nROLLBACK;" } ]],
 	"sale.buy\@40" => "$fan" . q(
 			\set seat random(1, 100)
 			\set what random(1, 16)
@@ -317,13 +363,12 @@ fight('sale', 64, 'a sale',
 	"sale.leave\@2" => "$fan\nSELECT leave('u' || :fan);",
 	"sale.find\@1" => "$fan\nSELECT find('u' || :fan);",
 	"sale.withdraw\@1" => "$fan\nSELECT withdraw('u' || :fan);");
-ok($_->finish, 'a sale: those at the side have worked, too') for @side;
 
 my %sale = answers('sale');
 note explain \%sale;
 only_answers('sale', '^(00000|TK...)$', 'a sale');
 cmp_ok($sale{"$_ 00000"} // 0, '>', 0, "a sale: some $_")
-  for qw(enter look leave hold best pay begin confirm fail cancel withdraw find clear promote expire round);
+  for @calls;
 is( $node->safe_psql('sale', q(SELECT bool_or(payment) AND bool_or(NOT payment) FROM (
 		SELECT p.begun_at IS NOT NULL AS payment FROM ticket.payment p WHERE p.paid_at IS NOT NULL) p)),
 	't', 'a sale: paid with points and at the provider');
