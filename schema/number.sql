@@ -9,12 +9,15 @@
  */
 CREATE TABLE ticket.number_key (
 	key		bytea PRIMARY KEY CONSTRAINT number_key_length CHECK (length(key) = 16),
-	made_at	timestamptz NOT NULL DEFAULT ticket.clock()
+	made_at	timestamptz NOT NULL DEFAULT least(ticket.clock(), clock_timestamp()),
+	after_reservation	bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE ticket.number_key IS
 	'The secret that reservation numbers are made with: one row, made with the first performance. Another key would make other numbers of all reservations; of several the oldest counts';
 COMMENT ON COLUMN ticket.number_key.key IS '16 random bytes';
 COMMENT ON COLUMN ticket.number_key.made_at IS 'When it was made: before the first reservation';
+COMMENT ON COLUMN ticket.number_key.after_reservation IS
+	'The highest reservation_id there was then: 0, or earlier reservations had other numbers';
 CREATE TRIGGER number_key_follow AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ticket.number_key
 	FOR EACH STATEMENT EXECUTE FUNCTION ticket.catalogue_follow();
 

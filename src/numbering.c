@@ -29,7 +29,11 @@ PG_FUNCTION_INFO_V1(ticket_reservation_id);
 static SavedPlan read_key = {"SELECT key FROM ticket.number_key ORDER BY made_at, key LIMIT 1",
 							 0,
 							 {0}};
-static SavedPlan make_key = {"INSERT INTO ticket.number_key (key) VALUES ($1)", 1, {BYTEAOID}};
+static SavedPlan make_key =
+	{"INSERT INTO ticket.number_key (key, after_reservation)"
+	 " SELECT $1, COALESCE(pg_catalog.max(reservation_id), 0) FROM ticket.reservation",
+	 1,
+	 {BYTEAOID}};
 
 static NumberKey key;
 static Oid key_oid = InvalidOid;
