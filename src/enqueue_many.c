@@ -356,9 +356,9 @@ insert_all(Batch *batch, int n)
 		value[COL_ENTRY_ENTERED_AT] = TimestampTzGetDatum(entrant->taken_at);
 		value[COL_ENTRY_ADMITTED_AT] = TimestampTzGetDatum(entrant->taken_at);
 		value[COL_ENTRY_EXPIRES_AT] = TimestampTzGetDatum(view->expires_at);
-		value[COL_ENTRY_ENDED_AT] = (Datum) 0;
+		value[COL_ENTRY_ENDED_AT] = value[COL_ENTRY_END_REASON] = (Datum) 0;
 		null[COL_ENTRY_ADMITTED_AT] = null[COL_ENTRY_EXPIRES_AT] = view->expires_at == 0;
-		null[COL_ENTRY_ENDED_AT] = true;
+		null[COL_ENTRY_ENDED_AT] = null[COL_ENTRY_END_REASON] = true;
 		memory_note_entry(batch->queue_id, entrant->user);
 		k++;
 	}
