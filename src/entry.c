@@ -602,7 +602,18 @@ ticket_status(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(ticket_view_row(fcinfo, &view));
 }
 
-static AnswerType found_answer = {.n_columns = 8, .row_type = "ticket_found"};
+static AnswerType found_answer = {
+	8,
+	{{"token", UUIDOID},
+	 {"status", TEXTOID},
+	 {"position", INT8OID},
+	 {"estimated_wait", INTERVALOID},
+	 {"poll_after", INTERVALOID},
+	 {"expires_at", TIMESTAMPTZOID},
+	 {"ended_at", TIMESTAMPTZOID},
+	 {"end_reason", TEXTOID}},
+	"ticket_found",
+};
 
 static SavedPlan find_ended_entry = {
 	"SELECT place, secret FROM ticket.queue_entry"

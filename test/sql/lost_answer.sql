@@ -114,6 +114,7 @@ CREATE TEMP TABLE call (n int GENERATED ALWAYS AS IDENTITY, call text, usual tex
 INSERT INTO call (call, usual, unless) VALUES
 	-- Whoever has a ticket is asked whether he is blocked, as he may not buy.
 	('ticket_enqueue({queue}, ''again'')', 'same', '{"blocked": "TK018"}'),
+	('ticket_enqueue_many({queue}, ''{again}'')', 'same', '{"blocked": "another"}'),
 	('ticket_leave({token})', 'false', '{}'),
 	-- What became of the hold is told, tidied or not.
 	('seat_hold({performance}, ''{1,2}'', ''again'', idempotency_key => ''key'')', 'same', '{"holds over": "another", "holds swept": "another", "begun": "another"}'),
@@ -176,7 +177,7 @@ SELECT is((SELECT string_agg(p.proname, ', ' ORDER BY p.proname) FROM pg_proc p
 	WHERE p.pronamespace = 'ticket'::regnamespace AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype
 		AND p.proname IN (SELECT object FROM permission WHERE privilege = 'EXECUTE' AND part IN ('buyer', 'operator'))
 		AND NOT EXISTS (SELECT FROM call c WHERE starts_with(c.call, p.proname || '('))
-		AND p.proname <> ALL ('{clock,concert_create,event_time,history,history_drop,history_extend,hold_timers_restore,metrics,outbox_fetch,payments_stuck,performance_create,
+		AND p.proname <> ALL ('{clock,concert_create,event_time,history,history_drop,history_extend,hold_timers_restore,line_picture,metrics,outbox_ack,outbox_fetch,outbox_hand_out,outbox_read,payments_stuck,performance_create,
 			performance_cancel,point_balance,queue_clear,queue_create,queue_memory,memory_usage,run,seat_hold_expire,seat_map,seat_map_memory,seats,sections,tick,ticket_expire,
-			ticket_find,ticket_promote,ticket_status,venue_create,verify}')), NULL, 'every function that writes');
+			ticket_find,ticket_heard,ticket_positions,ticket_promote,ticket_status,ticket_status_many,venue_create,verify}')), NULL, 'every function that writes');
 SELECT * FROM finish();

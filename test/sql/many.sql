@@ -41,7 +41,8 @@ CREATE FUNCTION pg_temp.differing(tokens uuid[]) RETURNS SETOF text LANGUAGE sql
 		one AS MATERIALIZED (SELECT n, o.* FROM unnest($1) WITH ORDINALITY AS t (token, n), pg_temp.one(t.token) AS o),
 		positions AS MATERIALIZED (SELECT * FROM unnest(ticket_positions($1)) WITH ORDINALITY AS p (place, n))
 	SELECT format('%s: %s %s', n, m, o) FROM many AS m FULL JOIN one AS o USING (n) FULL JOIN positions AS p USING (n)
-	WHERE (m.token, m.status, m.place, m.wait, m.expires) IS DISTINCT FROM (o.token, o.status, o.position, o.estimated_wait, o.expires_at)
+	WHERE (m.token, m.status, m.place, m.wait IS NULL, m.expires) IS DISTINCT FROM (o.token, o.status, o.position, o.estimated_wait IS NULL, o.expires_at)
+		OR m.wait - o.estimated_wait NOT BETWEEN '-1 minute' AND '1 minute'
 		OR date_trunc('minute', m.poll) IS DISTINCT FROM date_trunc('minute', o.poll_after)
 		OR p.place IS DISTINCT FROM o.position $$;
 CREATE FUNCTION pg_temp.same(tokens uuid[], description text) RETURNS text LANGUAGE sql AS $$
