@@ -28,14 +28,15 @@ my %plausible = (
 	'text' => q('x'),
 	'text[]' => q('{x}'),
 	'timestamp with time zone' => q('2030-01-01 00:00:%d'),
-	'uuid' => q('00000400-0000-8001-8000-000000000001'),);
+	'uuid' => q('00000400-0000-8001-8000-000000000001'),
+	'uuid[]' => q('{00000400-0000-8001-8000-000000000001}'),);
 
 # These work without: they need neither shared memory nor the clock, but compute
 # something, or read tables and no more.
 my %needs_nothing = map { $_ => 1 } qw(check_argument check_found error_code_list
   grant_role raise_error schedule_jobs unschedule_jobs event_time event_payload event_history
   check_attributes check_limit check_owner name_grams plan_seats plan_size
-  reservation_status sales_query search_grams
+  reservation_status sales_query search_grams elapsed utc
   concerts concert_search concerts_by_date concerts_by_seller performances performance_time);
 
 my $node = sale_node('main', libraries => '');

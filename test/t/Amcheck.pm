@@ -49,6 +49,8 @@ sub check
 		],
 		'>', \$out, '2>', \$error);
 	$node->safe_psql($_, 'DROP EXTENSION IF EXISTS amcheck') foreach @without;
+	# After DROP EXTENSION ticket there is nothing to look at.
+	$passed ||= $error =~ /no relations to check/;
 	ok($passed, $node->name . ': tables and indexes are sound') or diag $out, $error;
 	return;
 }
