@@ -15,11 +15,17 @@ CREATE FUNCTION ticket.totals_by_day(
 	OUT day date, OUT concert_id bigint, OUT performance_id bigint, OUT section_id bigint, OUT section text, OUT provider text,
 	OUT seats_sold bigint, OUT paid bigint, OUT seats_cancelled bigint, OUT refunded bigint, OUT refund_due bigint,
 	OUT kept bigint, OUT net bigint
-) RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+) RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
 	-- What is of one performance, concert or seller is found by its reservations, else by the time of the movement.
 	scope text := concat(' AND c.owner = $1' || left($1, 0), ' AND c.concert_id = $2' || left($2::text, 0),
 		' AND d.performance_id = $3' || left($3::text, 0));
+	-- By the performance, or from the concert or the seller's concerts on: each row by its key.
+	performances text := CASE WHEN $3 IS NULL THEN
+		'SELECT d.performance_id FROM ticket.concert c, LATERAL (SELECT * FROM ticket.performance d WHERE d.concert_id = c.concert_id OFFSET 0) d WHERE true'
+		ELSE
+		'SELECT d.performance_id FROM ticket.performance d, LATERAL (SELECT * FROM ticket.concert c WHERE c.concert_id = d.concert_id OFFSET 0) c WHERE true'
+		END || scope;
 	within text := concat(' AND %1$s >= $4' || left($4::text, 0), ' AND %1$s < $5' || left($5::text, 0));
 BEGIN
 	PERFORM ticket.require_preload();
@@ -35,23 +41,27 @@ BEGIN
 		settled AS MATERIALIZED (SELECT f.* FROM ticket.refund f WHERE f.status = ''done''%2$s),
 		pay AS MATERIALIZED (
 			SELECT p.payment_id, p.provider, p.paid_at, r.reservation_id, r.performance_id, r.status, r.seat_ids, r.prices
-			FROM ticket.payment p JOIN ticket.reservation r ON r.reservation_id = p.reservation_id
-			WHERE p.payment_id IN (SELECT m.payment_id FROM moved m UNION ALL SELECT f.payment_id FROM settled f)),
+			FROM (SELECT m.payment_id FROM moved m UNION SELECT f.payment_id FROM settled f) i,
+				LATERAL (SELECT * FROM ticket.payment p WHERE p.payment_id = i.payment_id OFFSET 0) p,
+				LATERAL (SELECT * FROM ticket.reservation r WHERE r.reservation_id = p.reservation_id OFFSET 0) r),
 		', format(within, 'l.created_at'), format(within, 'f.done_at'))
 	ELSE format('
 		pay AS MATERIALIZED (
 			SELECT p.payment_id, p.user_id, p.provider, p.paid_at, r.reservation_id, r.performance_id, r.status, r.seat_ids, r.prices
-			FROM ticket.concert c JOIN ticket.performance d ON d.concert_id = c.concert_id
-				JOIN ticket.reservation r ON r.performance_id = d.performance_id
-				JOIN ticket.payment p ON p.reservation_id = r.reservation_id
-			WHERE p.status NOT IN (''pending'', ''failed'')%1$s),
+			FROM (%1$s OFFSET 0) d,
+				LATERAL (SELECT * FROM ticket.reservation r WHERE r.performance_id = d.performance_id OFFSET 0) r,
+				LATERAL (SELECT * FROM ticket.payment p WHERE p.reservation_id = r.reservation_id AND p.paid_at IS NOT NULL
+					UNION ALL
+					SELECT * FROM ticket.payment p WHERE p.reservation_id = r.reservation_id AND p.paid_at IS NULL
+						AND p.status NOT IN (''pending'', ''failed'')) p),
 		moved AS MATERIALIZED (
-			SELECT l.ledger_id, l.kind, l.amount, l.payment_id, l.created_at
-			FROM pay p JOIN ticket.ledger l ON l.user_id = p.user_id AND l.payment_id = p.payment_id
-			WHERE l.kind IN (''payment'', ''refund'')%2$s),
+			SELECT l.ledger_id, l.kind, l.amount, l.payment_id, l.created_at FROM pay p, LATERAL (
+				SELECT * FROM ticket.ledger l WHERE l.user_id = p.user_id AND l.payment_id = p.payment_id
+					AND l.kind IN (''payment'', ''refund'')%2$s OFFSET 0) l),
 		settled AS MATERIALIZED (
-			SELECT f.* FROM pay p JOIN ticket.refund f ON f.payment_id = p.payment_id WHERE f.status = ''done''%3$s),
-		', scope, format(within, 'l.created_at'), format(within, 'f.done_at')) END, '
+			SELECT f.* FROM pay p, LATERAL (
+				SELECT * FROM ticket.refund f WHERE f.payment_id = p.payment_id AND f.status = ''done''%3$s OFFSET 0) f),
+		', performances, format(within, 'l.created_at'), format(within, 'f.done_at')) END, '
 		line AS (
 			SELECT m.created_at AS at, p.performance_id, s.seat_id, p.provider, CASE WHEN s.seat_id IS NULL THEN 0 ELSE 1 END AS sold,
 				coalesce(s.price, m.amount) AS paid, 0 AS cancelled, 0::bigint AS refunded, 0::bigint AS refund_due, 0::bigint AS kept
@@ -66,19 +76,23 @@ BEGIN
 				CASE p.provider WHEN ''points'' THEN coalesce(s.refund, m.amount) ELSE 0 END,
 				CASE p.provider WHEN ''points'' THEN 0 ELSE coalesce(s.refund, m.amount) END, coalesce(s.price - s.refund, 0)
 			FROM moved m JOIN pay p ON p.payment_id = m.payment_id
-				LEFT JOIN ticket.seat_return s ON s.reservation_id = p.reservation_id AND s.ledger_id = m.ledger_id
+				LEFT JOIN LATERAL (SELECT * FROM ticket.seat_return b
+					WHERE b.reservation_id = p.reservation_id AND b.ledger_id = m.ledger_id OFFSET 0) s ON true
 			WHERE m.kind = ''refund''
 			UNION ALL
 			SELECT f.done_at, p.performance_id, s.seat_id, p.provider, 0, 0, 0, coalesce(s.refund, f.amount),
 				-coalesce(s.refund, f.amount), 0
 			FROM settled f JOIN pay p ON p.payment_id = f.payment_id
-				LEFT JOIN ticket.seat_return s ON s.reservation_id = p.reservation_id AND s.refund_id = f.refund_id)
+				LEFT JOIN LATERAL (SELECT * FROM ticket.seat_return b
+					WHERE b.reservation_id = p.reservation_id AND b.refund_id = f.refund_id OFFSET 0) s ON true)
 		SELECT (l.at AT TIME ZONE $6)::date, d.concert_id, l.performance_id, s.section_id, s.name, l.provider,
 			sum(l.sold)::bigint, sum(l.paid)::bigint, sum(l.cancelled)::bigint, sum(l.refunded)::bigint, sum(l.refund_due)::bigint,
 			sum(l.kept)::bigint, sum(l.paid - l.refunded - l.refund_due)::bigint
-		FROM line l JOIN ticket.performance d ON d.performance_id = l.performance_id
-			LEFT JOIN ticket.seat e ON e.performance_id = l.performance_id AND e.seat_id = l.seat_id
-			LEFT JOIN ticket.section s ON s.section_id = e.section_id
+		FROM line l CROSS JOIN LATERAL (
+				SELECT * FROM ticket.performance d WHERE d.performance_id = l.performance_id OFFSET 0) d
+			LEFT JOIN LATERAL (
+				SELECT * FROM ticket.seat e WHERE e.performance_id = l.performance_id AND e.seat_id = l.seat_id OFFSET 0) e ON true
+			LEFT JOIN LATERAL (SELECT * FROM ticket.section s WHERE s.section_id = e.section_id OFFSET 0) s ON true
 		GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 3, 4, 6') USING $1, $2, $3, $4, $5, $6;
 END $$;
 COMMENT ON FUNCTION ticket.totals_by_day(text, bigint, bigint, timestamptz, timestamptz, text) IS

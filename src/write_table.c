@@ -230,7 +230,12 @@ read_table(RowTarget *target, WriteState *state, Relation relation)
 	MemoryContextSwitchTo(old);
 }
 
-/* What is known of the table, as it is now. */
+/*
+ * What is known of the table, as it is now.  What changed while it was being read
+ * is for the next call to read, as for the server's own statements, which read it
+ * once when they begin: the lock on the table keeps from it what could not wait.
+ * To read until nothing changes might never end.
+ */
 WriteState *
 write_state(RowTarget *target, Relation relation)
 {
@@ -240,7 +245,7 @@ write_state(RowTarget *target, Relation relation)
 		target->state->next = states;
 		states = target->state;
 	}
-	while (!target->state->valid || target->state->table != RelationGetRelid(relation))
+	if (!target->state->valid || target->state->table != RelationGetRelid(relation))
 		read_table(target, target->state, relation);
 	return target->state;
 }

@@ -36,7 +36,7 @@ typedef struct WriteState
 {
 	struct WriteState *next; /* of all there are */
 	MemoryContext context; /* of what is below */
-	bool valid; /* read to its end, and nothing has changed since it began */
+	bool valid; /* for the next call, too: nothing has changed since reading began */
 	bool changed; /* since it began */
 	Oid table;
 	bool insert_directly;

@@ -68,6 +68,7 @@ my @sales = ('concert_id => 7', 'performance_id => 7', q(user_id => 'plan-u'), q
 my $states = { reservations => [ map { "status => '$_'" } qw(held cancelled) ], payments => [ map { "status => '$_'" } qw(captured pending) ] };
 my @lists = (
 	'concerts()', 'concerts(50, 500)',
+	'operator_totals_by_day(concert_id => 7)', 'operator_totals_by_day(performance_id => 7)', "seller_totals_by_day('seller.3')", "seller_totals_by_day('seller.3', performance_id => 7)",
 	"concert_search('여우')", "concert_search('e')", "concert_search('Comets', 10, 500)",
 	'concerts_by_date()', 'concerts_by_date(after => 7)', q(concerts_by_date(now() - interval '50 days', now(), 10, 9)),
 	"concerts_by_seller('seller.3')", "concerts_by_seller('seller.3', 10, 500)",
